@@ -1,0 +1,25 @@
+"""Datasets: what a record is, writing any range of them to files, and reading them back."""
+
+from anyscene.dataset.encoders import FORMATS
+from anyscene.dataset.generation import generate
+from anyscene.dataset.huggingface import to_datasets
+from anyscene.dataset.plan import ROWS_PER_CHUNK, DatasetInfo, ShardFile
+from anyscene.dataset.readers import count_rows, read_record, read_records, read_table
+from anyscene.dataset.schema import record_json_schema, record_schema
+from anyscene.dataset.source import RecordSource
+
+__all__ = [
+    "FORMATS",
+    "ROWS_PER_CHUNK",
+    "DatasetInfo",
+    "RecordSource",
+    "ShardFile",
+    "count_rows",
+    "generate",
+    "read_record",
+    "read_records",
+    "read_table",
+    "record_json_schema",
+    "record_schema",
+    "to_datasets",
+]

@@ -1,0 +1,147 @@
+"""SceneSpec: everything that decides which scenes there are, in a few hundred bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from anyscene.errors import SpecError
+from anyscene.scene.graph import SceneGraph
+from anyscene.scene.structure import check_complexity
+
+MODALITIES = ("image", "video", "3d")
+ORDERS = ("balanced", "uniform")
+MAX_SCENE_ATTRIBUTES = 4
+UNIFORM_REALISM = 0.5
+HOLDOUTS = ("element", "pair", "structure")
+
+Range = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Holdout:
+    """One side of a split. Both sides share no element, no (object, attribute) pair, or no structure.
+
+    Attributes:
+        kind: what the sides do not share: ``element``, ``pair`` or ``structure``.
+        side: ``train`` or ``test``.
+        test_parts: the test side has this many of ``parts`` keyed parts.
+        key: which of the many splits it is.
+    """
+
+    kind: str
+    side: str
+    test_parts: int = 1
+    parts: int = 5
+    key: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in HOLDOUTS:
+            raise SpecError(f"split by {self.kind!r}: it must be one of {', '.join(HOLDOUTS)}")
+        if self.side not in ("train", "test"):
+            raise SpecError(f"side {self.side!r}: it must be train or test")
+        if not 0 < self.test_parts < self.parts <= 100:
+            raise SpecError(f"{self.test_parts} of {self.parts} parts for testing: there must be at least one part on each side")
+
+    def keeps(self, part: int) -> bool:
+        """Is a keyed part on this side?"""
+        return (part < self.test_parts) == (self.side == "test")
+
+
+@dataclass(frozen=True, slots=True)
+class SceneSpec:
+    """A set of scenes: with the taxonomy it fixes a finite, exactly counted space.
+
+    Attributes:
+        complexity: smallest and largest objects + attributes + relations.
+        scene_attributes: smallest and largest number of scene attributes.
+        modality: ``image``, ``video`` or ``3d``; decides which scene attributes apply.
+        realism: 0 any combination, class rules off; 0.5 all combinations that the class rules allow, alike; 1 plausible ones only.
+        familiar: only objects that everybody knows.
+        only, without: taxonomy branches (classes, objects, hypernyms) to keep and to leave out.
+        objects, attributes, relations: smallest and largest number of each, or ``None``.
+        counts: let objects come in numbers ("three dogs"); a count is an attribute of type ``count``.
+        containing: a graph that every scene has in it; its nouns occur nowhere else in the scene.
+        holdout: one side of a split, or ``None``.
+        order: ``balanced`` (even over complexity, then over the split into objects, relations and attributes, then over structures)
+            or ``uniform`` over the whole space.
+    """
+
+    complexity: Range = (4, 8)
+    scene_attributes: Range = (0, 0)
+    modality: str = "image"
+    realism: float = UNIFORM_REALISM
+    familiar: bool = False
+    only: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    objects: Range | None = None
+    attributes: Range | None = None
+    relations: Range | None = None
+    counts: bool = False
+    containing: SceneGraph | None = None
+    holdout: Holdout | None = None
+    order: str = "balanced"
+
+    def __post_init__(self) -> None:
+        _check_range("complexity", self.complexity, 1)
+        check_complexity(self.complexity[0])
+        check_complexity(self.complexity[1])
+        _check_range("scene attributes", self.scene_attributes, 0)
+        if self.scene_attributes[1] > MAX_SCENE_ATTRIBUTES:
+            raise SpecError(f"{self.scene_attributes[1]} scene attributes: at most {MAX_SCENE_ATTRIBUTES} go together")
+        for name in ("objects", "attributes", "relations"):
+            limits = getattr(self, name)
+            if limits is not None:
+                _check_range(name, limits, 0)
+        if self.modality not in MODALITIES:
+            raise SpecError(f"modality {self.modality!r}: it must be one of {', '.join(MODALITIES)}")
+        if not 0.0 <= self.realism <= 1.0:
+            raise SpecError(f"realism {self.realism}: it must be from 0 (any combination) to 1 (plausible only)")
+        if self.order not in ORDERS:
+            raise SpecError(f"order {self.order!r}: it must be one of {', '.join(ORDERS)}")
+        if self.order == "uniform" and self.realism not in (0.0, UNIFORM_REALISM):
+            raise SpecError(f"order uniform draws all scenes alike, so realism {self.realism} has no effect: leave it at 0.5, or 0 without class rules")
+
+    @property
+    def class_rules(self) -> bool:
+        """Do the classes of the taxonomy say what goes together? Only realism 0 puts them aside."""
+        return self.realism > 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; ``from_dict`` reads it back."""
+        data = asdict(self)
+        data["containing"] = self.containing.to_dict() if self.containing else None
+        return data
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> SceneSpec:
+        """Read ``to_dict``.
+
+        Raises:
+            SpecError: an unknown key or a value that a spec cannot have.
+        """
+        fields = dict(data)
+        unknown = sorted(set(fields) - set(cls.__dataclass_fields__))
+        if unknown:
+            raise SpecError(f"unknown key {unknown[0]!r} in a scene spec; allowed are {', '.join(cls.__dataclass_fields__)}")
+        for name in ("complexity", "scene_attributes", "objects", "attributes", "relations", "only", "without"):
+            if fields.get(name) is not None:
+                fields[name] = tuple(fields[name])
+        if fields.get("containing") is not None:
+            fields["containing"] = SceneGraph.from_dict(fields["containing"])
+        if fields.get("holdout") is not None:
+            fields["holdout"] = Holdout(**fields["holdout"])
+        return cls(**fields)
+
+    def digest(self, taxonomy_digest: str) -> str:
+        """16 hex digits that name the space: the spec together with the vocabulary."""
+        text = json.dumps([self.to_dict(), taxonomy_digest], sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _check_range(what: str, limits: Range, least: int) -> None:
+    low, high = limits
+    if not least <= low <= high:
+        raise SpecError(f"{what} {low}-{high}: it must be low-high, from {least} up")

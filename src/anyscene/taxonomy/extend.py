@@ -1,0 +1,175 @@
+"""Taxonomies with more words: numerals for counting, and the words of a graph that a user brings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+
+from anyscene.taxonomy import taxonomy as t
+from anyscene.taxonomy.loading import regular_plural
+
+COUNT_TYPE = "count"
+NUMERALS = ("two", "three", "four", "five", "six")
+COUNT_QUESTION = "How many {plural} are there?"
+
+
+def numeral(value: str) -> int | None:
+    """The number that a value of type ``count`` stands for: 2 to 6 as words, any other as digits."""
+    if value in NUMERALS:
+        return NUMERALS.index(value) + 2
+    return int(value) if value.isdecimal() and 2 <= int(value) <= 10_000 else None
+
+
+@lru_cache(maxsize=4)
+def _counted(key: str, taxonomy: _Hashable) -> t.Taxonomy:
+    return with_words(taxonomy.value, attributes=[(COUNT_TYPE, word) for word in NUMERALS])
+
+
+class _Hashable:
+    """A taxonomy as a cache key: by its digest."""
+
+    def __init__(self, value: t.Taxonomy) -> None:
+        self.value = value
+
+    def __hash__(self) -> int:
+        return hash(self.value.digest)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Hashable) and other.value.digest == self.value.digest
+
+
+def with_counts(taxonomy: t.Taxonomy) -> t.Taxonomy:
+    """The taxonomy with the attribute type ``count`` and the values two to six, furthest from the noun in word order."""
+    if COUNT_TYPE in taxonomy.attribute_types.names:
+        return taxonomy
+    return _counted(taxonomy.digest, _Hashable(taxonomy))
+
+
+def with_words(
+    taxonomy: t.Taxonomy,
+    *,
+    objects: Iterable[str] = (),
+    attributes: Iterable[tuple[str, str]] = (),
+    relations: Iterable[str] = (),
+    scene_attributes: Iterable[tuple[str, str]] = (),
+) -> t.Taxonomy:
+    """The taxonomy with words added that it lacks: count nouns of class ``thing``, exclusive attributes, relations that fit all.
+
+    Digest and vectors stay those of the taxonomy; new words have no vector.
+    """
+    nouns = [name for name in dict.fromkeys(objects) if name.casefold() not in taxonomy.object_index]
+    values = [(kind, value) for kind, value in dict.fromkeys(attributes) if value.casefold() not in taxonomy.attribute_index]
+    predicates = [name for name in dict.fromkeys(relations) if name.casefold() not in taxonomy.relation_index]
+    known = taxonomy.scene_attribute_index
+    phrases = [(kind, value) for kind, value in dict.fromkeys(scene_attributes) if (kind.casefold(), value.casefold()) not in known]
+    classes = taxonomy.classes if not nouns or "thing" in taxonomy.classes else (*taxonomy.classes, "thing")
+    wide = len(classes) - len(taxonomy.classes)
+    attribute_types = _more_types(taxonomy.attribute_types, [kind for kind, _ in values])
+    scene_types = _more_types(taxonomy.scene_attribute_types, [kind for kind, _ in phrases])
+    return replace(
+        taxonomy,
+        classes=classes,
+        class_parent=(*taxonomy.class_parent, *[""] * wide),
+        objects=_more_objects(taxonomy.objects, nouns, classes),
+        attributes=_more_attributes(taxonomy.attributes, values, attribute_types, taxonomy.attribute_types, wide),
+        attribute_types=attribute_types,
+        relations=_more_relations(taxonomy.relations, predicates, wide),
+        scene_attributes=_more_scene_attributes(taxonomy.scene_attributes, phrases, scene_types, taxonomy.scene_attribute_types),
+        scene_attribute_types=scene_types,
+        vectors=_more_vectors(taxonomy.vectors, len(nouns), len(values), len(predicates), len(phrases)),
+    )
+
+
+def _more_types(types: t.Types, kinds: list[str]) -> t.Types:
+    new = [kind for kind in dict.fromkeys(kinds) if kind not in types.names]
+    if not new:
+        return types
+    order = {**dict(zip(types.names, types.order.tolist(), strict=True)), **{kind: -100 if kind == COUNT_TYPE else 50 for kind in new}}
+    weight = {**dict(zip(types.names, types.weight.tolist(), strict=True)), **dict.fromkeys(new, 1.0)}
+    opens = {**dict(zip(types.names, types.open, strict=True)), **dict.fromkeys(new, "")}
+    names = sorted(order, key=lambda name: (order[name], name))
+    return t.Types(
+        names=tuple(names),
+        order=np.array([order[name] for name in names], dtype=np.int32),
+        weight=np.array([weight[name] for name in names], dtype=np.float64),
+        open=tuple(opens[name] for name in names),
+    )
+
+
+def _more_objects(old: t.Objects, nouns: list[str], classes: tuple[str, ...]) -> t.Objects:
+    if not nouns:
+        return old
+    count = len(nouns)
+    thing = classes.index("thing")
+    return t.Objects(
+        ids=(*old.ids, *nouns),
+        names=(*old.names, *nouns),
+        plurals=(*old.plurals, *map(regular_plural, nouns)),
+        number=np.append(old.number, np.full(count, t.COUNT, dtype=np.int8)),
+        class_index=np.append(old.class_index, np.full(count, thing, dtype=np.int16)),
+        parents=(*old.parents, *[()] * count),
+        visuality=np.append(old.visuality, np.ones(count, dtype=np.float32)),
+        familiarity=np.append(old.familiarity, np.ones(count, dtype=np.float32)),
+    )
+
+
+def _wider(mask: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """A bool table with rows and columns of True added."""
+    return np.pad(mask, ((0, rows), (0, columns)), constant_values=True)
+
+
+def _more_attributes(old: t.Attributes, values: list[tuple[str, str]], types: t.Types, before: t.Types, wide: int) -> t.Attributes:
+    at = {name: index for index, name in enumerate(types.names)}
+    moved = np.array([at[name] for name in before.names], dtype=np.int16)
+    count = len(values)
+    words = [value for _, value in values]
+    return t.Attributes(
+        values=(*old.values, *words),
+        predicates=(*old.predicates, *words),
+        type_index=np.append(moved[old.type_index] if len(old) else old.type_index, np.array([at[kind] for kind, _ in values], dtype=np.int16)).astype(np.int16),
+        fits=_wider(old.fits, count, wide),
+        exclusive=np.append(old.exclusive, np.ones(count, dtype=np.bool_)),
+        opposite=np.append(old.opposite, np.full(count, -1, dtype=np.int32)).astype(np.int32),
+        hex=(*old.hex, *[""] * count),
+        basic_color=(*old.basic_color, *[""] * count),
+    )
+
+
+def _more_relations(old: t.Relations, names: list[str], wide: int) -> t.Relations:
+    count = len(names)
+    return t.Relations(
+        names=(*old.names, *names),
+        type_index=np.append(old.type_index, np.zeros(count, dtype=np.int16)).astype(np.int16),
+        subjects=_wider(old.subjects, count, wide),
+        objects=_wider(old.objects, count, wide),
+        symmetric=np.append(old.symmetric, np.zeros(count, dtype=np.bool_)),
+        antisymmetric=np.append(old.antisymmetric, np.zeros(count, dtype=np.bool_)),
+        inverse=(*old.inverse, *[""] * count),
+    )
+
+
+def _more_scene_attributes(old: t.SceneAttributes, values: list[tuple[str, str]], types: t.Types, before: t.Types) -> t.SceneAttributes:
+    at = {name: index for index, name in enumerate(types.names)}
+    moved = np.array([at[name] for name in before.names], dtype=np.int16)
+    count = len(values)
+    kinds = np.array([at[kind] for kind, _ in values], dtype=np.int16)
+    return t.SceneAttributes(
+        values=(*old.values, *(value for _, value in values)),
+        type_index=np.append(moved[old.type_index] if len(old) else old.type_index, kinds).astype(np.int16),
+        groups=(*old.groups, *["scene"] * count),
+        phrases=(*old.phrases, *(f"with the {kind} {value}" for kind, value in values)),
+        modalities=(*old.modalities, *[frozenset(t.MODALITIES)] * count),
+        contradicts=(*old.contradicts, *[frozenset[str]()] * count),
+        visible=np.append(old.visible, np.ones(count, dtype=np.bool_)),
+        questions=(*old.questions, *(f"Does the scene have the {kind} {value}?" for kind, value in values)),
+    )
+
+
+def _more_vectors(vectors: dict[str, np.ndarray], *counts: int) -> dict[str, np.ndarray]:
+    sizes = dict(zip(("objects", "attributes", "relations", "scene_attributes"), counts, strict=True))
+    return {
+        name: np.pad(array, ((0, sizes[name]), (0, 0))) if sizes.get(name) else array for name, array in vectors.items()
+    }
