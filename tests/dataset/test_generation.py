@@ -63,12 +63,6 @@ def test_encoding_in_memory_does_not_change_a_row(tmp_path: Path, format: str) -
     assert read_table(tmp_path / "dictionaries").equals(read_table(tmp_path / "plain"))
 
 
-def test_default_shards_are_bounded_and_at_least_the_workers(tmp_path: Path) -> None:
-    tiny = FakeSource(num_questions=3)
-    assert len(generate(tiny, 3, tmp_path / "a", workers=4, quiet=True).files) == 3
-    assert len(generate(tiny, 100_001, tmp_path / "b", format="jsonl", questions=False, quiet=True).files) == 2
-
-
 def test_complete_run_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = generate(SOURCE, 30, tmp_path, shards=3, quiet=True)
     times = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
@@ -115,11 +109,23 @@ def test_records_of_an_unknown_run_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_run_of_another_kind_is_never_touched(tmp_path: Path, overwrite: bool) -> None:
-    (tmp_path / "run.json").write_text('{"kind": "evaluation"}')
+@pytest.mark.parametrize("name", ["run.json", ".progress"])
+def test_run_of_another_kind_is_never_touched(tmp_path: Path, name: str, overwrite: bool) -> None:
+    (tmp_path / name).write_text('{"kind": "evaluation"}\n')
     with pytest.raises(RunError, match="'evaluation'"):
         generate(SOURCE, 30, tmp_path, overwrite=overwrite, quiet=True)
-    assert (tmp_path / "run.json").read_text() == '{"kind": "evaluation"}'
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("entry", [None, {}, {"name": "../x", "start": 0, "rows": 1, "bytes": 1, "sha256": ""}])
+def test_damaged_list_of_files_is_refused(tmp_path: Path, entry: object) -> None:
+    generate(SOURCE, 5, tmp_path, quiet=True)
+    manifest = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps({**manifest, "files": [entry]}))
+    with pytest.raises(RunError, match="describes no file"):
+        generate(SOURCE, 5, tmp_path, quiet=True)
+    with pytest.raises(RecordError, match=r"run\.json.*describes no file"):
+        list(read_records(tmp_path))
 
 
 def test_damaged_manifest_is_refused_and_overwritten_on_demand(tmp_path: Path) -> None:
@@ -194,6 +200,14 @@ def test_what_a_failing_source_finished_is_kept(tmp_path: Path) -> None:
         journal.write('{"name": "records-00002-of')  # as a crash would leave it
     assert generate(FakeSource(), 30, tmp_path / "out", shards=3, quiet=True).rows_made == 10
     assert digests(tmp_path / "out") == digests(tmp_path / "whole")
+
+
+def test_overwrite_goes_on_with_its_own_unfinished_run(tmp_path: Path) -> None:
+    generate(FakeSource(seed=9), 5, tmp_path, quiet=True)
+    with pytest.raises(ZeroDivisionError):
+        generate(FakeSource(fail_at=25), 30, tmp_path, shards=3, overwrite=True, quiet=True)
+    assert generate(FakeSource(), 30, tmp_path, shards=3, overwrite=True, quiet=True).rows_made == 10
+    assert generate(FakeSource(), 30, tmp_path, shards=3, overwrite=True, quiet=True).rows_made == 30
 
 
 class Wrong(FakeSource):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,7 +37,7 @@ MASS_BRANCHES = {
     "mixture": "substance", "material": "substance", "lotion": "artifact", "cosmetic": "artifact", "moss": "plant", "drug": "artifact", "food": "food",
     "nutriment": "food", "body_substance": "body",
 }  # fmt: skip
-FAMILIAR = 0.32
+FAMILIAR = 0.42
 """Fitted familiarity that becomes 0.5: chosen by reading names around it."""
 
 
@@ -77,22 +77,22 @@ class Builder:
         self.safety: Safety = read_safety(REVIEW, self.wordnet)
         self.rejects = {row["id"]: row["reason"] for row in read_table("objects_reject*.tsv")}
         self.renames = {row["id"]: row for row in read_table("objects_rename*.tsv")}
-        self.numbers = {row["name"]: row for row in read_table("number_overrides*.tsv")}
+        self.numbers = {row["id"]: row for row in read_table("number_overrides*.tsv")}
         self.roots = {row["id"]: row["class"] for row in read_table("class_roots.tsv")}
-        self.kinds = {row["name"]: row["class"] for row in read_table("class_overrides*.tsv")}
+        self.kinds = {row["id"]: row["class"] for row in read_table("class_overrides*.tsv")}
         self.mass = frozenset().union(*(self.wordnet.closure(self.wordnet.sense(*pair)) for pair in MASS_BRANCHES.items()))
-        self.familiarity = {row["name"]: float(row["familiarity"]) for row in read_table("familiarity_overrides*.tsv")}
+        self.familiarity = {row["id"]: float(row["familiarity"]) for row in read_table("familiarity_overrides*.tsv")}
         self.taken: set[str] = set()
 
     # names ---------------------------------------------------------------------------------------------------------------------------------
 
     def accepted(self) -> list[Entry]:
         """The reviewed WordNet senses under their reviewed names."""
+        added = {row["id"]: row["display"] for row in read_table("objects_accept*.tsv")}
+        reviewed = [s for s in (REVIEW / "reviewed_ids.txt").read_text().split() if s not in self.rejects and s not in self.safety.single]
         entries = []
-        for synset in (REVIEW / "reviewed_ids.txt").read_text().split():
-            if synset in self.rejects or synset in self.safety.single:
-                continue
-            name = (self.renames.get(synset) or {}).get("display") or plain(self.wordnet.synsets[synset].lemmas[0])
+        for synset in [*added, *(s for s in reviewed if s not in added)]:
+            name = added.get(synset) or (self.renames.get(synset) or {}).get("display") or plain(self.wordnet.synsets[synset].lemmas[0])
             if self.safety.is_denied(name) or not self.take(name):
                 print(f"left out of the accepted list: {synset} (denied or taken)")
                 continue
@@ -100,22 +100,40 @@ class Builder:
         return entries
 
     def supplement(self) -> list[Entry]:
-        """The reviewed nouns that WordNet lacks."""
+        """The reviewed nouns that WordNet lacks; in the reject and rename files they are called ``s:LEMMA``."""
         entries = []
         for row in read_table("objects_supplement*.tsv"):
-            name = row["lemma"]
+            reviewed = "s:" + row["lemma"]
+            key = re.sub(r"[^a-z0-9]+", "-", row["lemma"].lower()).strip("-")
+            given = self.renames.get(reviewed) or row
+            name = given.get("display") or row["lemma"]
+            if reviewed in self.rejects:
+                continue
             if self.safety.is_denied(name) or not self.take(name):
                 print(f"left out of the supplement: {name!r} (denied or taken)")
                 continue
             if row["parent_id"] not in self.wordnet.synsets:
                 raise ValueError(f"supplement: {name!r} has the parent {row['parent_id']!r}, which is no noun synset")
-            key = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-            above = self.wordnet.synsets[row["parent_id"]]
-            kind = self.kinds.get(name) or SUPPLEMENT_CLASSES.get(row["class"], row["class"])
-            given = self.numbers.get(name) or row
-            plural = "" if given["number"] == "mass" else name if given["number"] == "plural" else given["plural"] or self.inflector.plural(name, above.lexname)
-            entries.append(Entry(key, name, plural, given["number"], kind, (row["parent_id"],), 0.95, self.familiarity.get(name, round(float(row["familiarity"]), 2))))
+            given = self.numbers.get(key) or given
+            counted = given["number"]
+            plural = given["plural"] or self.inflector.plural(name, self.wordnet.synsets[row["parent_id"]].lexname)
+            plural = {"mass": "", "plural": name}.get(counted, plural)
+            familiarity = self.familiarity.get(key) or self.supplement_familiarity(row)
+            entries.append(Entry(key, name, plural, counted, self.supplement_class(key, row), (row["parent_id"],), 0.95, familiarity))
         return entries
+
+    def supplement_class(self, key: str, row: Mapping[str, str]) -> str:
+        """The class of a supplement row: reviewed by name, else as written; ``artifact`` was written loosely, so its parent may say more."""
+        given = SUPPLEMENT_CLASSES.get(row["class"], row["class"])
+        if given == "artifact":
+            above = classes.class_of(row["parent_id"], self.wordnet, self.roots, {})
+            given = above if above not in ("thing", "substance", "place", "natural_object") else given
+        return self.kinds.get(key, given)
+
+    def supplement_familiarity(self, row: Mapping[str, str]) -> float:
+        """The reviewer's coarse value, a little higher when all words of the name are frequent, and lower when one is rare."""
+        rarest = min(self.data.zipf(word) for word in re.split("[ -]", row["lemma"]))
+        return round(min(0.98, max(0.02, float(row["familiarity"]) - SUPPLEMENT_SHIFT + 0.1 * (min(rarest, 5.0) - 4.0))), 2)
 
     def others(self, accepted: Iterable[Entry]) -> list[Entry]:
         """Every other usable sense, most dominant first, so that an ambiguous name goes to its chief sense."""
@@ -160,9 +178,9 @@ class Builder:
     def entry(self, synset: str, name: str) -> Entry:
         """The row of a WordNet sense, scores still missing."""
         node = self.wordnet.synsets[synset]
-        kind = self.kinds.get(name) or classes.class_of(synset, self.wordnet, self.roots, {})
+        kind = self.kinds.get(synset) or classes.class_of(synset, self.wordnet, self.roots, {})
         renamed = self.renames.get(synset) or {}
-        given = self.numbers.get(name) or (renamed if renamed.get("display") == name else {})
+        given = self.numbers.get(synset) or (renamed if renamed.get("display") == name else {})
         counted = given.get("number") or self.inflector.number(name, node.lexname, synset in self.mass)
         plural = given.get("plural") or self.inflector.plural(name, node.lexname)
         plural = {"mass": "", "plural": name}.get(counted, plural)
@@ -171,7 +189,7 @@ class Builder:
     def scored(self, entries: list[Entry], accepted: frozenset[str]) -> list[Entry]:
         """The WordNet rows with their two scores."""
         labels = {row["id"]: int(row["label"]) for row in read_table("visuality_labels*.tsv")}
-        reviewed = {synset: 1 for synset in accepted} | {s: 0 for s, reason in self.rejects.items() if reason in ("unpicturable", "too_generic")}
+        reviewed = {synset: 1 for synset in accepted} | {s: 0 for s, reason in self.rejects.items() if reason in ("unpicturable", "too_generic") and s in self.wordnet.synsets}
         maker = scores.FeatureMaker(self.wordnet, self.data)
         order = sorted({entry.id for entry in entries} | set(labels) | set(reviewed))
         features = maker.matrix(order)
@@ -187,7 +205,7 @@ class Builder:
         for entry in entries:
             at = place[entry.id]
             seen = max(visuality[at], 0.5) if entry.id in accepted else min(visuality[at], 0.49)
-            result.append(replace(entry, visuality=round(float(seen), 2), familiarity=self.familiarity.get(entry.name, rescale(float(familiarity[at])))))
+            result.append(replace(entry, visuality=round(float(seen), 2), familiarity=self.familiarity.get(entry.id, rescale(float(familiarity[at])))))
         return result
 
     # the tree ------------------------------------------------------------------------------------------------------------------------------
@@ -224,6 +242,8 @@ class Builder:
         return next((plain(lemma) for lemma in self.wordnet.synsets[node].lemmas if not self.safety.is_denied(plain(lemma))), "")
 
 
+SUPPLEMENT_SHIFT = 0.15
+"""How much the reviewers' familiarity values lie above the fitted ones, read side by side."""
 SUPPLEMENT_CLASSES = {"game_equipment": "toy", "musical_instrument": "instrument", "way": "structure"}
 
 

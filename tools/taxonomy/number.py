@@ -55,6 +55,7 @@ MASS_HEADS = frozenset(
     "barley rye corn oats parsley basil thyme mint sage rosemary oregano dill garlic ginger cinnamon pepper spinach broccoli celery asparagus kale".split()
 )
 NOT_MASS = frozenset({"pickle", "lamb", "string", "mint", "pepper", "glass", "lace", "netting", "oats", "jelly", "slate", "wood"})
+PLURAL_HEADS = frozenset("glasses sunglasses eyeglasses scissors trousers pants shorts jeans tights leggings pajamas pliers tongs tweezers shears goggles briefs".split())
 EITHER_HEADS = frozenset(
     "beer ale lager stout wine coffee tea whiskey whisky champagne lemonade soda cake pie pizza salad steak ham ice-cream pudding custard yogurt chicken "
     "turkey lobster salmon tuna trout cod stew curry casserole chowder dip cocktail cider punch".split()
@@ -151,6 +152,8 @@ class Inflector:
             return "plural" if head in ("cattle", "police", "people") else "count"
         if self.is_binomial(name) or re.search(r" (of|in|on|with) ", lower):
             return "count"
+        if head in PLURAL_HEADS:
+            return "plural"
         if head in MASS_HEADS and can_be_mass and (head not in NOT_MASS or (" " in name and lexname not in ("artifact", "food"))):
             return "mass"
         if head in EITHER_HEADS and lexname == "food":

@@ -4,16 +4,18 @@ An encoder never touches a file: it is handed tables and gives bytes. The same t
 
 The Parquet settings were measured on one core with records of fifteen questions (rows/s to encode, bytes per row):
 
-    as chosen                     195,000   307        statistics for every column   136,000   307
-    zstd level 3                  178,000   297        dictionaries for texts too    185,000   309
-    lz4                           213,000   434        delta encodings for texts     190,000   294
-    no compression                266,000  1044        pyarrow's defaults, zstd      138,000   311
+    as chosen                     185,000   307        statistics for every column   141,000   307
+    zstd level 2                  189,000   305        dictionaries for texts too    184,000   311
+    zstd level 3                  173,000   297        dictionaries for nothing      118,000   441
+    lz4                           219,000   434        delta encodings for texts     179,000   294
+    data page version 2           198,000   345        pyarrow's defaults, zstd      133,000   311
 
-Pages of 256 kB, 4 MB and 16 MB, larger write batches and data page version 2 change the speed by less than 5 %.
+Pages of 256 kB or 4 MB and larger write batches change the speed by less than 3 %. `tests/dataset/encode_throughput.py` measures again.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -160,11 +162,13 @@ def _member(ids: pa.Array, suffix: str, data: pa.Array) -> tuple[pa.Array, pa.Ar
     """Header, content and padding of one tar member per row."""
     names = pc.binary_join_element_wise(ids, suffix, "")
     lengths = pc.binary_length(data).to_numpy()
-    padding = pa.DictionaryArray.from_arrays(pa.array((-lengths % _BLOCK).astype(np.int32)), _PADDINGS).dictionary_decode()
+    padding = pa.DictionaryArray.from_arrays(pa.array((-lengths % _BLOCK).astype(np.int32)), _paddings()).dictionary_decode()
     return _headers(names, lengths), data, padding
 
 
-_PADDINGS = pa.array([bytes(length) for length in range(_BLOCK)], pa.binary())
+@functools.cache  # not when the module is imported: making an array loads pandas where it is installed
+def _paddings() -> pa.Array:
+    return pa.array([bytes(length) for length in range(_BLOCK)], pa.binary())
 
 
 def _headers(names: pa.Array, lengths: np.ndarray) -> pa.Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -66,7 +66,7 @@ def generate(
             WebDataset).
         workers: How many processes make shards at the same time.
         questions: Whether records have the column `questions`.
-        overwrite: Remove the run that is in the folder first.
+        overwrite: Remove the run that is in the folder first; but go on with this very run where it is unfinished.
         quiet: Print nothing.
 
     Raises:
@@ -83,9 +83,7 @@ def generate(
         with lock_folder(folder):
             with _file_errors(folder):
                 remove_temporaries(folder)
-                if overwrite:
-                    _clear(folder)
-                found = _find(folder)
+                found = _find_or_clear(folder, settle) if overwrite else _find(folder)
             return _complete(source, settle(adopt=found and found.identity), folder, found, workers=workers, quiet=quiet)
     except KeyboardInterrupt:
         rows = _rows_done(folder)
@@ -120,6 +118,16 @@ def _find(folder: Path) -> _Found | None:
     if header.get("kind") != "dataset" or not isinstance(entries, list):
         raise RunError(f"{folder} holds a run of the kind {header.get('kind')!r}, not a dataset. Choose another folder.")
     return _Found(header, header.pop("writer", None), [ShardFile.from_json(entry) for entry in entries], manifest is not None)
+
+
+def _find_or_clear(folder: Path, settle: Callable[..., Plan]) -> _Found | None:
+    """The unfinished run of this plan, which the same command with `overwrite` began; anything else is removed."""
+    with contextlib.suppress(RunError):  # what cannot be read is removed, or refused, like the rest
+        found = _find(folder)
+        if found and not found.finished and settle(adopt=found.identity).identity() == found.identity:
+            return found
+    _clear(folder)
+    return None
 
 
 def _complete(source: RecordSource, plan: Plan, folder: Path, found: _Found | None, *, workers: int, quiet: bool) -> DatasetInfo:
@@ -195,7 +203,8 @@ def _clear(folder: Path) -> None:
     """
     kind: object = "dataset"
     with contextlib.suppress(RunError):  # a damaged manifest is no reason to keep it
-        kind = (read_manifest(folder) or {"kind": kind}).get("kind")
+        header = read_manifest(folder) or (read_journal(folder) or ({"kind": kind},))[0]
+        kind = header.get("kind")
     if kind != "dataset":
         raise RunError(f"{folder} holds a run of the kind {kind!r}, which is not overwritten with a dataset. Choose another folder.")
     for name in (MANIFEST_NAME, JOURNAL_NAME):
@@ -206,8 +215,10 @@ def _clear(folder: Path) -> None:
 
 
 def _rows_done(folder: Path) -> int:
-    found = _find(folder)
-    return sum(file.rows for file in found.files) if found else 0
+    with contextlib.suppress(RunError):
+        found = _find(folder)
+        return sum(file.rows for file in found.files) if found else 0
+    return 0
 
 
 def _info(plan: Plan, folder: Path, files: dict[str, ShardFile], rows_made: int) -> DatasetInfo:

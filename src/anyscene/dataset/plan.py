@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from anyscene.dataset.encoders import FORMATS
 from anyscene.dataset.source import RecordSource
-from anyscene.errors import CapacityError, SpecError
+from anyscene.errors import CapacityError, RunError, SpecError
 from anyscene.runs import normalized
 
 __all__ = ["ROWS_PER_CHUNK", "DatasetInfo", "Plan", "ShardFile", "is_shard_name", "make_plan", "writer_versions"]
@@ -35,8 +35,15 @@ class ShardFile:
         return {"name": self.name, "start": self.start, "rows": self.rows, "bytes": self.bytes, "sha256": self.sha256}
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> ShardFile:
-        """The entry that `to_json` gave."""
+    def from_json(cls, value: Any) -> ShardFile:
+        """The entry that `to_json` gave.
+
+        Raises:
+            RunError: It is none.
+        """
+        wanted = {"name": str, "start": int, "rows": int, "bytes": int, "sha256": str}
+        if not isinstance(value, dict) or {key: type(entry) for key, entry in value.items()} != wanted or not is_shard_name(value["name"]):
+            raise RunError(f"The run is damaged: {value!r} describes no file of records.")
         return cls(**value)
 
 

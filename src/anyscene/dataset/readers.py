@@ -113,7 +113,10 @@ def _files(path: Path) -> list[_File]:
     listed = manifest.get("files")
     if manifest.get("kind") != "dataset" or not isinstance(listed, list):
         raise RecordError(f"{path} holds a run of the kind {manifest.get('kind')!r}, not a dataset.")
-    files = [_File(path / entry["name"], ShardFile.from_json(entry)) for entry in listed]
+    try:
+        files = [_File(path / entry.name, entry) for entry in map(ShardFile.from_json, listed)]
+    except RunError as error:
+        raise RecordError(f"{path / MANIFEST_NAME}: {error}") from error
     for file in files:
         if not file.path.is_file():
             raise RecordError(f"{file.path} is missing. Run the same command again: it makes the missing file anew.")
