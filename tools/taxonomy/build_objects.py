@@ -2,9 +2,9 @@
 
     python tools/taxonomy/build_objects.py CACHE [--out src/anyscene/taxonomy/data]
 
-The default vocabulary (visuality of at least 0.5) is what a person has accepted: the reviewed ids less the rejects, under their reviewed names, and
-the supplement. Below it come all other noun senses under ``physical_entity`` whose name means chiefly them. Every choice that is not a rule is in
-``review/``; the result depends on nothing but the cache and that folder.
+The default vocabulary (visuality of at least 0.5) is what a person has accepted: the reviewed ids less the rejects, under their
+reviewed names, and the supplement. Below it come all other noun senses under ``physical_entity`` whose name means chiefly them.
+Every choice that is not a rule is in ``review/``; the result depends on nothing but the cache and that folder.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 import classes
 import number
+import numpy as np
 import scores
 from safety import Safety, is_people_name, read_safety
 from word_data import WordData, read_word_data
@@ -29,15 +28,58 @@ HERE = Path(__file__).resolve().parent
 REVIEW = HERE / "review"
 OUT = HERE.parent.parent / "src" / "anyscene" / "taxonomy" / "data"
 DROPPED_REASONS = ("offensive", "duplicate")
-USABLE_LEXNAMES = frozenset("Tops animal artifact body communication event food group location object person phenomenon plant possession shape substance".split())
+USABLE_LEXNAMES = frozenset(
+    [
+        "Tops",
+        "animal",
+        "artifact",
+        "body",
+        "communication",
+        "event",
+        "food",
+        "group",
+        "location",
+        "object",
+        "person",
+        "phenomenon",
+        "plant",
+        "possession",
+        "shape",
+        "substance",
+    ]
+)
 MASS_BRANCHES = {
-    "fabric": "artifact", "beverage": "food", "substance": "substance", "foodstuff": "food", "meat": "food", "condiment": "food", "sweet": "food",
-    "paint": "artifact", "paper": "substance", "cheese": "food", "bread": "food", "building_material": "substance", "grass": "plant", "coating": "artifact",
-    "precipitation": "phenomenon", "thread": "artifact", "fuel": "substance", "soup": "food", "feed": "food", "animal_product": "substance",
-    "mixture": "substance", "material": "substance", "lotion": "artifact", "cosmetic": "artifact", "moss": "plant", "drug": "artifact", "food": "food",
-    "nutriment": "food", "body_substance": "body",
-}  # fmt: skip
-FAMILIAR = 0.42
+    "fabric": "artifact",
+    "beverage": "food",
+    "substance": "substance",
+    "foodstuff": "food",
+    "meat": "food",
+    "condiment": "food",
+    "sweet": "food",
+    "paint": "artifact",
+    "paper": "substance",
+    "cheese": "food",
+    "bread": "food",
+    "building_material": "substance",
+    "grass": "plant",
+    "coating": "artifact",
+    "precipitation": "phenomenon",
+    "thread": "artifact",
+    "fuel": "substance",
+    "soup": "food",
+    "feed": "food",
+    "animal_product": "substance",
+    "mixture": "substance",
+    "material": "substance",
+    "lotion": "artifact",
+    "cosmetic": "artifact",
+    "moss": "plant",
+    "drug": "artifact",
+    "food": "food",
+    "nutriment": "food",
+    "body_substance": "body",
+}
+FAMILIAR = 0.48
 """Fitted familiarity that becomes 0.5: chosen by reading names around it."""
 
 
@@ -71,9 +113,16 @@ class Builder:
     def __init__(self, cache: Path) -> None:
         self.wordnet = WordNet(cache / "wordnet")
         self.data: WordData = read_word_data(cache)
-        latin = (lemma.removeprefix("genus_") for node in self.wordnet.synsets.values() if node.lexname in ("plant", "animal") for lemma in node.lemmas)
+        latin = (
+            lemma.removeprefix("genus_")
+            for node in self.wordnet.synsets.values()
+            if node.lexname in ("plant", "animal")
+            for lemma in node.lemmas
+        )
         genera = {lemma.lower() for lemma in latin if lemma[:1].isupper() and "_" not in lemma}
-        self.inflector = number.Inflector(self.data, frozenset(genera))
+        irregular = {row["singular"]: row["plural"] for row in read_table("irregular_plurals.tsv")}
+        heads = {row["head"]: row["rule"] for row in read_table("number_heads.tsv")}
+        self.inflector = number.Inflector(self.data, frozenset(genera), irregular, heads)
         self.safety: Safety = read_safety(REVIEW, self.wordnet)
         self.rejects = {row["id"]: row["reason"] for row in read_table("objects_reject*.tsv")}
         self.renames = {row["id"]: row for row in read_table("objects_rename*.tsv")}
@@ -84,8 +133,6 @@ class Builder:
         self.familiarity = {row["id"]: float(row["familiarity"]) for row in read_table("familiarity_overrides*.tsv")}
         self.taken: set[str] = set()
 
-    # names ---------------------------------------------------------------------------------------------------------------------------------
-
     def accepted(self) -> list[Entry]:
         """The reviewed WordNet senses under their reviewed names."""
         added = {row["id"]: row["display"] for row in read_table("objects_accept*.tsv")}
@@ -94,7 +141,7 @@ class Builder:
         for synset in [*added, *(s for s in reviewed if s not in added)]:
             name = added.get(synset) or (self.renames.get(synset) or {}).get("display") or plain(self.wordnet.synsets[synset].lemmas[0])
             if self.safety.is_denied(name) or not self.take(name):
-                print(f"left out of the accepted list: {synset} (denied or taken)")
+                print(f"left out of the accepted list: {synset} {name!r} (denied or taken)")
                 continue
             entries.append(self.entry(synset, name))
         return entries
@@ -123,16 +170,16 @@ class Builder:
         return entries
 
     def supplement_class(self, key: str, row: Mapping[str, str]) -> str:
-        """The class of a supplement row: reviewed by name, else as written; ``artifact`` was written loosely, so its parent may say more."""
+        """The class of a supplement row: reviewed, else as written; ``artifact`` was written loosely, so its parent may say more."""
         given = SUPPLEMENT_CLASSES.get(row["class"], row["class"])
         if given == "artifact":
-            above = classes.class_of(row["parent_id"], self.wordnet, self.roots, {})
+            above = classes.class_of(row["parent_id"], self.wordnet, self.roots)
             given = above if above not in ("thing", "substance", "place", "natural_object") else given
         return self.kinds.get(key, given)
 
     def supplement_familiarity(self, row: Mapping[str, str]) -> float:
         """The reviewer's coarse value, a little higher when all words of the name are frequent, and lower when one is rare."""
-        rarest = min(self.data.zipf(word) for word in re.split("[ -]", row["lemma"]))
+        rarest: float = min(self.data.zipf(word) for word in re.split("[ -]", row["lemma"]))
         return round(min(0.98, max(0.02, float(row["familiarity"]) - SUPPLEMENT_SHIFT + 0.1 * (min(rarest, 5.0) - 4.0))), 2)
 
     def others(self, accepted: Iterable[Entry]) -> list[Entry]:
@@ -163,7 +210,7 @@ class Builder:
             return False
         share = self.wordnet.dominance(lemma, synset)
         first = self.wordnet.senses[lemma.lower()][0] == synset
-        return share >= 0.6 or (first and share >= 0.4)
+        return share >= (0.4 if first else 0.6)
 
     def take(self, name: str) -> bool:
         """Reserve a name; False if another object has it."""
@@ -173,12 +220,10 @@ class Builder:
         self.taken.add(key)
         return True
 
-    # columns -------------------------------------------------------------------------------------------------------------------------------
-
     def entry(self, synset: str, name: str) -> Entry:
         """The row of a WordNet sense, scores still missing."""
         node = self.wordnet.synsets[synset]
-        kind = self.kinds.get(synset) or classes.class_of(synset, self.wordnet, self.roots, {})
+        kind = self.kinds.get(synset) or classes.class_of(synset, self.wordnet, self.roots)
         renamed = self.renames.get(synset) or {}
         given = self.numbers.get(synset) or (renamed if renamed.get("display") == name else {})
         counted = given.get("number") or self.inflector.number(name, node.lexname, synset in self.mass)
@@ -189,7 +234,9 @@ class Builder:
     def scored(self, entries: list[Entry], accepted: frozenset[str]) -> list[Entry]:
         """The WordNet rows with their two scores."""
         labels = {row["id"]: int(row["label"]) for row in read_table("visuality_labels*.tsv")}
-        reviewed = {synset: 1 for synset in accepted} | {s: 0 for s, reason in self.rejects.items() if reason in ("unpicturable", "too_generic") and s in self.wordnet.synsets}
+        reviewed = dict.fromkeys(accepted, 1) | {
+            s: 0 for s, reason in self.rejects.items() if reason in ("unpicturable", "too_generic") and s in self.wordnet.synsets
+        }
         maker = scores.FeatureMaker(self.wordnet, self.data)
         order = sorted({entry.id for entry in entries} | set(labels) | set(reviewed))
         features = maker.matrix(order)
@@ -205,13 +252,16 @@ class Builder:
         for entry in entries:
             at = place[entry.id]
             seen = max(visuality[at], 0.5) if entry.id in accepted else min(visuality[at], 0.49)
-            result.append(replace(entry, visuality=round(float(seen), 2), familiarity=self.familiarity.get(entry.id, rescale(float(familiarity[at])))))
+            result.append(
+                replace(entry, visuality=round(float(seen), 2), familiarity=self.familiarity.get(entry.id, rescale(float(familiarity[at]))))
+            )
         return result
 
-    # the tree ------------------------------------------------------------------------------------------------------------------------------
-
     def hypernyms(self, entries: list[Entry]) -> tuple[list[Entry], list[tuple[str, str, tuple[str, ...]]]]:
-        """The rows with their parents, and the inner nodes above them; a node without an inoffensive name is left out and its parents put in its place."""
+        """The rows with their parents, and the inner nodes above them.
+
+        A node without an inoffensive name is left out, and its parents are put in its place.
+        """
         objects = {entry.id for entry in entries}
         rows = {entry.id: replace(entry, parents=self.lifted(entry.parents, objects)) for entry in entries}
         inner: dict[str, tuple[str, str, tuple[str, ...]]] = {}
@@ -259,7 +309,7 @@ def rescale(value: float) -> float:
 
 
 def write_table(path: Path, header: str, rows: Iterable[Iterable[object]]) -> None:
-    """Write tab-separated rows with ``\\n`` ends."""
+    r"""Write tab-separated rows with ``\\n`` ends."""
     lines = [header.replace(" ", "\t"), *("\t".join(map(str, row)) for row in rows)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
@@ -276,10 +326,16 @@ def main() -> None:
     others = builder.others(accepted)
     senses = builder.scored(accepted + others, frozenset(entry.id for entry in accepted))
     entries, inner = builder.hypernyms(senses + supplement)
+    if len(entries) != len(senses) + len(supplement):
+        raise ValueError("two supplement names have the same id; rename one of them")
     rows = [(e.id, e.name, e.plural, e.number, e.kind, ",".join(e.parents), f"{e.visuality:g}", f"{e.familiarity:g}") for e in entries]
     write_table(arguments.out / "objects.tsv", "id name plural number class parents visuality familiarity", rows)
     write_table(arguments.out / "hypernyms.tsv", "id name parents", [(key, name, ",".join(parents)) for key, name, parents in inner])
-    write_table(arguments.out / "classes.tsv", "class parent", [(kind, classes.PARENTS.get(kind, "")) for kind in sorted(classes.CLASSES)] + [("animate", "")])
+    write_table(
+        arguments.out / "classes.tsv",
+        "class parent",
+        [(kind, classes.PARENTS.get(kind, "")) for kind in sorted(classes.CLASSES)] + [("animate", "")],
+    )
     shown = [e for e in entries if e.visuality >= 0.5]
     print(f"{len(entries)} objects, {len(shown)} by default, {sum(e.familiarity >= 0.5 for e in shown)} familiar; {len(inner)} hypernyms")
 

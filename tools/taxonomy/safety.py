@@ -1,7 +1,7 @@
 """What may not be in the vocabulary at all: names on the deny list, blocked WordNet branches and single synsets, and names of peoples.
 
-The files are ``review/deny_words.txt`` (words), ``review/blocked_branches.txt`` and ``review/blocked_ids.txt`` (WordNet ids, so that no other
-file holds an offensive word).
+The files are ``review/deny_words.txt`` (words), ``review/blocked_branches.txt`` and ``review/blocked_ids.txt`` (WordNet ids, so
+that no other file holds an offensive word).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Safety:
     allowed: frozenset[str]
 
     def is_denied(self, text: str) -> bool:
-        """Whether the text is on the deny list, or holds a denied word or phrase as whole words (plurals count), unless reviewed as innocent."""
+        """Whether the text is, or holds as whole words, a denied word, phrase or plural, and was not reviewed as innocent."""
         plain = text.lower().replace("_", " ")
         if plain in self.allowed:
             return False
@@ -38,7 +38,10 @@ def read_safety(review: Path, wordnet: WordNet) -> Safety:
     allowed = frozenset(_ids(review / "deny_exceptions.txt"))
     branches = set().union(*(wordnet.closure(root) for root in _ids(review / "blocked_branches.txt")))
     single = frozenset(_ids(review / "blocked_ids.txt"))
-    forms = [re.escape(word) + ("(?:es)?" if word.endswith(("s", "x", "ch", "sh")) else "s?") for word in sorted(words, key=lambda word: (-len(word), word))]
+    forms = [
+        re.escape(word) + ("(?:es)?" if word.endswith(("s", "x", "ch", "sh")) else "s?")
+        for word in sorted(words, key=lambda word: (-len(word), word))
+    ]
     pattern = re.compile(r"(?<!\w)(?:" + "|".join(forms) + r")(?!\w)")
     return Safety(frozenset(words), pattern, single, single | branches, allowed)
 

@@ -1,7 +1,7 @@
 """Two scores of a synset, each a logistic regression on the hand labels in ``review/``: can it be shown, and will people know it.
 
-The features are WordNet structure (branch, lexicographer file, dominance of the sense), the ImageNet and detection lists, Lancaster norms and word
-frequency; they are built here for any noun synset and never shipped.
+The features are WordNet structure (branch, lexicographer file, dominance of the sense), the ImageNet and detection lists,
+Lancaster norms and word frequency; they are built here for any noun synset and never shipped.
 """
 
 from __future__ import annotations
@@ -11,21 +11,72 @@ import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-
 from word_data import WordData
 from wordnet import WordNet
 
 BRANCHES = {
-    "compound": "substance", "chemical_element": "substance", "microorganism": "animal",
-    "relative": "person", "person": "Tops", "animal": "Tops", "plant": "Tops", "artifact": "Tops", "location": "Tops", "body_part": "body",
-    "internal_organ": "body", "nerve": "body", "vessel": "body", "bone": "body", "muscle": "body", "tissue": "body", "worker": "person",
-    "entertainer": "person", "bad_person": "person", "inhabitant": "person", "expert": "person", "food": "food", "container": "artifact",
-    "clothing": "artifact", "vehicle": "artifact", "instrumentality": "artifact", "structure": "artifact", "commodity": "artifact",
-    "fungus": "plant", "material": "substance", "bird": "animal", "mammal": "animal", "fish": "animal", "insect": "animal",
-    "tree": "plant", "herb": "plant", "shrub": "plant", "woody_plant": "plant", "dog": "animal", "edible_fruit": "food", "beverage": "food",
-    "invertebrate": "animal", "drug": "artifact", "device": "artifact", "machine": "artifact", "furniture": "artifact", "building": "artifact",
-}  # fmt: skip
-LEXNAMES = "artifact animal plant food person body object substance location communication process phenomenon".split()
+    "compound": "substance",
+    "chemical_element": "substance",
+    "microorganism": "animal",
+    "relative": "person",
+    "person": "Tops",
+    "animal": "Tops",
+    "plant": "Tops",
+    "artifact": "Tops",
+    "location": "Tops",
+    "body_part": "body",
+    "internal_organ": "body",
+    "nerve": "body",
+    "vessel": "body",
+    "bone": "body",
+    "muscle": "body",
+    "tissue": "body",
+    "worker": "person",
+    "entertainer": "person",
+    "bad_person": "person",
+    "inhabitant": "person",
+    "expert": "person",
+    "food": "food",
+    "container": "artifact",
+    "clothing": "artifact",
+    "vehicle": "artifact",
+    "instrumentality": "artifact",
+    "structure": "artifact",
+    "commodity": "artifact",
+    "fungus": "plant",
+    "material": "substance",
+    "bird": "animal",
+    "mammal": "animal",
+    "fish": "animal",
+    "insect": "animal",
+    "tree": "plant",
+    "herb": "plant",
+    "shrub": "plant",
+    "woody_plant": "plant",
+    "dog": "animal",
+    "edible_fruit": "food",
+    "beverage": "food",
+    "invertebrate": "animal",
+    "drug": "artifact",
+    "device": "artifact",
+    "machine": "artifact",
+    "furniture": "artifact",
+    "building": "artifact",
+}
+LEXNAMES = [
+    "artifact",
+    "animal",
+    "plant",
+    "food",
+    "person",
+    "body",
+    "object",
+    "substance",
+    "location",
+    "communication",
+    "process",
+    "phenomenon",
+]
 
 
 class FeatureMaker:
@@ -58,15 +109,40 @@ class FeatureMaker:
         above = wordnet.distances(synset)
         tags = sum(wordnet.tags[lemma.lower(), synset] for lemma in node.lemmas if (lemma.lower(), synset) in wordnet.tags)
         features = [
-            synset in in_large, synset in in_middle, synset in data.imagenet[""],
-            _share(siblings, in_large, 0.3), _share(siblings, in_middle, 0.2), _share(wordnet.hyponyms[synset], in_large, 0.0),
-            any(parent in in_large for parent in node.hypernyms), not wordnet.hyponyms[synset], rank == 0, math.log(rank + 1), share,
-            len(wordnet.senses[node.lemmas[0].lower()]) == 1, in_label, visual, _first(data.haptic, [*names, words[-1]], 1.8),
-            any(name in data.visual for name in names), frequency, data.zipf(names[0]), min(data.zipf(word) for word in words), frequency * share,
-            max(0.0, frequency - 3), max(0.0, frequency - 4), math.log(tags + 1), len(words), any(word[:1].isupper() for word in re.split("[_-]", node.lemmas[0])),
-            person * bool(re.search("(er|or|ist|ant|ent)$", names[0])), person * frequency, person * visual, person * share,
-            len(node.lemmas) > 1, min(len(above), 12), *(node.lexname == lexname for lexname in LEXNAMES), *(branch in above for branch in self.branches),
-        ]  # fmt: skip
+            synset in in_large,
+            synset in in_middle,
+            synset in data.imagenet[""],
+            _share(siblings, in_large, 0.3),
+            _share(siblings, in_middle, 0.2),
+            _share(wordnet.hyponyms[synset], in_large, 0.0),
+            any(parent in in_large for parent in node.hypernyms),
+            not wordnet.hyponyms[synset],
+            rank == 0,
+            math.log(rank + 1),
+            share,
+            len(wordnet.senses[node.lemmas[0].lower()]) == 1,
+            in_label,
+            visual,
+            _first(data.haptic, [*names, words[-1]], 1.8),
+            any(name in data.visual for name in names),
+            frequency,
+            data.zipf(names[0]),
+            min(data.zipf(word) for word in words),
+            frequency * share,
+            max(0.0, frequency - 3),
+            max(0.0, frequency - 4),
+            math.log(tags + 1),
+            len(words),
+            any(word[:1].isupper() for word in re.split("[_-]", node.lemmas[0])),
+            person * bool(re.search("(er|or|ist|ant|ent)$", names[0])),
+            person * frequency,
+            person * visual,
+            person * share,
+            len(node.lemmas) > 1,
+            min(len(above), 12),
+            *(node.lexname == lexname for lexname in LEXNAMES),
+            *(branch in above for branch in self.branches),
+        ]
         return [float(feature) for feature in features]
 
 
@@ -101,4 +177,4 @@ def predict(features: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
 
 def sigmoid(values: np.ndarray) -> np.ndarray:
     """The logistic function, safe for large values."""
-    return 1 / (1 + np.exp(-np.clip(values, -35, 35)))
+    return np.asarray(1 / (1 + np.exp(-np.clip(values, -35, 35))))

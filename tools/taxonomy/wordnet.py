@@ -1,20 +1,44 @@
 """A small reader for the noun part of the Princeton WordNet 3.0 ``dict`` files; glosses are dropped on reading.
 
-A synset is known by its offset (``n02084071``), which is also its ImageNet id. Only what the object vocabulary needs is kept: lemmas, lexicographer
-file, hypernyms, and for every lemma its senses with their tag counts, over all parts of speech, to tell the dominant sense.
+A synset is known by its offset (``n02084071``), which is also its ImageNet id. Only what the object vocabulary needs is kept:
+lemmas, lexicographer file, hypernyms, and for every lemma its senses with their tag counts, over all parts of speech, to tell the
+dominant sense.
 """
 
 from __future__ import annotations
 
 import collections
-import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-NOUN_LEXNAMES = (
-    "Tops act animal artifact attribute body cognition communication event feeling food group location motive object person phenomenon plant "
-    "possession process quantity relation shape state substance time"
-).split()
+NOUN_LEXNAMES = [
+    "Tops",
+    "act",
+    "animal",
+    "artifact",
+    "attribute",
+    "body",
+    "cognition",
+    "communication",
+    "event",
+    "feeling",
+    "food",
+    "group",
+    "location",
+    "motive",
+    "object",
+    "person",
+    "phenomenon",
+    "plant",
+    "possession",
+    "process",
+    "quantity",
+    "relation",
+    "shape",
+    "state",
+    "substance",
+    "time",
+]
 FIRST_NOUN_FILE = 3
 
 
@@ -46,6 +70,7 @@ class WordNet:
             if not synset.is_instance:
                 for parent in synset.hypernyms:
                     self.hyponyms[parent].append(synset.id)
+        self._distances: dict[str, dict[str, int]] = {}
         self._read_senses(folder / "index.sense")
 
     def _read_senses(self, path: Path) -> None:
@@ -75,9 +100,10 @@ class WordNet:
                     todo.append(child)
         return found
 
-    @functools.cache
     def distances(self, synset: str) -> dict[str, int]:
         """Every synset above ``synset``, and itself, with the length of the shortest path up to it."""
+        if synset in self._distances:
+            return self._distances[synset]
         found = {synset: 0}
         todo = collections.deque([synset])
         while todo:
@@ -86,6 +112,7 @@ class WordNet:
                 if parent not in found:
                     found[parent] = found[here] + 1
                     todo.append(parent)
+        self._distances[synset] = found
         return found
 
     def dominance(self, lemma: str, synset: str) -> float:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from anyscene.errors import EmptySpaceError
 from anyscene.scene.structure import Component, Permutation, Structure, enumerate_structures
-from anyscene.space.keyed import key_of
+from anyscene.scene.keyed import key_of
 from anyscene.space.spec import SceneSpec
 from anyscene.space.tables import Seed, Tables
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from anyscene.space.keyed import U64, mix
+from anyscene.scene.keyed import U64, mix
 
 IntArray = NDArray[np.int64]
 MAX_BETA = 4.0

@@ -27,7 +27,7 @@ from anyscene.space.choices import Menus, build_menus
 from anyscene.space.counting import Counter
 from anyscene.space.frames import Frame, Part
 from anyscene.space.indexing import Filling, Indexer
-from anyscene.space.keyed import U64, key_of, mix, permutation, permute_int, shuffle_digits
+from anyscene.scene.keyed import U64, key_of, mix, permutation, permute_int, shuffle_digits
 from anyscene.space.realism import beta_of, width_of, winners
 from anyscene.space.scene_sets import SceneSets
 from anyscene.space.schedule import ENDLESS, Node

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyscene.errors import SpecError
-from anyscene.space.keyed import U64, mix
+from anyscene.scene.keyed import U64, mix
 from anyscene.space.tables import Tables
 
 IntArray = NDArray[np.int64]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from anyscene.space.keyed import permutation
+from anyscene.scene.keyed import permutation
 
 IntArray = NDArray[np.int64]
 ENDLESS = 1 << 62

@@ -19,7 +19,7 @@ from anyscene.space.counting import Counter
 from anyscene.space.decode import to_graph
 from anyscene.space.frames import Frame, check_fit, enumerate_frames, free_frame, lay_seed
 from anyscene.space.indexing import Filling, Indexer
-from anyscene.space.keyed import key_of, permute_int
+from anyscene.scene.keyed import key_of, permute_int
 from anyscene.space.sampler import Sampler, put_filling
 from anyscene.space.scene_sets import SceneSets
 from anyscene.space.spec import SceneSpec

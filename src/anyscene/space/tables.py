@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from anyscene.errors import EmptySpaceError, SpecError
 from anyscene.scene.graph import SceneGraph
-from anyscene.space.keyed import key_of
+from anyscene.scene.keyed import key_of
 from anyscene.space.spec import Holdout, SceneSpec
 from anyscene.taxonomy import COUNT, COUNT_TYPE, EITHER, FAMILIAR, VISIBLE, Taxonomy, close_names, with_counts
 

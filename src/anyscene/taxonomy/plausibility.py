@@ -1,4 +1,4 @@
-"""How plausible is it that an object has an attribute, stands in a relation to another object, or is found in a place?
+"""How plausible is it that an object has an attribute, stands in a relation to another object, is found in a place, or shares a scene with another?
 
 Every object, attribute, relation and location has a vector of 64 dimensions, made offline from a sentence embedding of its words and trained on some
 thousand plausible pairs (`tools/taxonomy/build_vectors.py`). They are stored as int8, unit length times 127, in `vectors.npz` of a taxonomy, row for row
@@ -8,10 +8,11 @@ a location, the raw scores are
     attribute   o · a
     location    o · l
     relation    sᵀ S r  +  oᵀ O r  +  sᵀ M o
+    object      sᵀ N o,  N symmetric
 
-The 64 × 64 matrices S and O (what the relation asks of its subject and of its object) and M (how well the two go together) are learned too. They differ, so
-"dog chasing ball" is not "ball chasing dog". A raw score is then standardised: 0 is the mean and 1 the standard deviation over random pairs that the class
-rules allow. Vectors know what belongs together; they do not know what is possible. That is what the class columns `fits`, `subject_classes` and
+The 64 × 64 matrices S and O (what a relation asks of its subject and of its object), M (how well the two go together in these roles) and N are learned too.
+As S and O differ, "dog chasing ball" is not "ball chasing dog". A raw score is then standardised: 0 is the mean and 1 the standard deviation over random
+pairs that the class rules allow. Vectors know what belongs together, not what is possible; that is what the class columns `fits`, `subject_classes` and
 `object_classes` are for, and the caller applies those.
 """
 
@@ -29,11 +30,12 @@ __all__ = ["Plausibility"]
 Rows = NDArray[np.int64]
 Scores = NDArray[np.float32]
 
-_KINDS = ("attribute", "location", "relation")
+_KINDS = ("attribute", "location", "relation", "object")
 _TABLES = {
     "attribute": ("objects", "attributes"),
     "location": ("objects", "scene_attributes"),
     "relation": ("objects", "relations", "objects"),
+    "object": ("objects", "objects"),
 }
 _WIDTH = 64
 _BLOCK = 4096  # pairs scored at a time: the vectors gathered for a block stay in the cache
@@ -50,13 +52,13 @@ class Plausibility:
         """Keep the arrays; nothing is computed before the first score.
 
         Args:
-            vectors: `objects`, `attributes`, `relations`, `scene_attributes` (rows, 64) int8, and optionally `relation_maps` (3, 64, 64), which holds S, O
-                and M (default: three identities), and `scale` (3, 2), mean and standard deviation of the raw score of attribute, location and
-                relation (default: 0 and 1). An absent array of vectors is taken as empty.
+            vectors: `objects`, `attributes`, `relations`, `scene_attributes` (rows, 64) int8, and optionally `maps` (4, 64, 64), which holds S, O, M and N
+                (default: four identities; N is made symmetric), and `scale` (4, 2), mean and standard deviation of the raw score of attribute, location,
+                relation and object (default: 0 and 1). Where an array of vectors is absent, every score that needs it is 0.
         """
         self._vectors = vectors
-        self._maps: Scores = np.asarray(vectors.get("relation_maps", np.stack([np.eye(_WIDTH)] * 3)), np.float32)
-        self._scale: Scores = np.asarray(vectors.get("scale", np.tile([0.0, 1.0], (3, 1))), np.float32)
+        self._maps: Scores = np.asarray(vectors.get("maps", np.stack([np.eye(_WIDTH)] * 4)), np.float32)
+        self._scale: Scores = np.asarray(vectors.get("scale", np.tile([0.0, 1.0], (4, 1))), np.float32)
 
     def attribute_scores(self, objects: Rows, attributes: Rows) -> Scores:
         """How plausibly each object has its attribute (`rusty nail` over `rusty banana`)."""
@@ -82,10 +84,20 @@ class Plausibility:
 
         return self._score("relation", raw, subjects, relations, objects)
 
+    def object_scores(self, objects: Rows, others: Rows) -> Scores:
+        """How plausibly two objects are in one scene, whatever the relation; symmetric."""
+
+        def raw(o: Rows, p: Rows) -> Scores:
+            return _dot(self._objects[o], self._company[p])
+
+        return self._score("object", raw, objects, others)
+
     def _score(self, kind: str, raw: Callable[..., Scores], *rows: Rows) -> Scores:
         """Raw scores block by block, standardised; 0 where one of the vectors is missing."""
         mean, deviation = self._scale[_KINDS.index(kind)]
-        scores = np.empty(len(rows[0]), np.float32)
+        scores = np.zeros(len(rows[0]), np.float32)
+        if any(table not in self._vectors for table in _TABLES[kind]):
+            return scores
         for start in range(0, len(scores), _BLOCK):
             block = slice(start, start + _BLOCK)
             scores[block] = raw(*(column[block] for column in rows))
@@ -97,7 +109,7 @@ class Plausibility:
 
     def _unit(self, table: str) -> Scores:
         """The int8 vectors of a table as float32 of unit length; missing ones stay zero."""
-        vectors: Scores = np.asarray(self._vectors.get(table, np.zeros((0, _WIDTH))), np.float32)
+        vectors: Scores = np.asarray(self._vectors[table], np.float32)
         length: Scores = np.linalg.norm(vectors, axis=1, keepdims=True).astype(np.float32)
         unit: Scores = np.divide(vectors, np.maximum(length, 1))
         return unit
@@ -105,7 +117,8 @@ class Plausibility:
     @cached_property
     def _known(self) -> dict[str, NDArray[np.bool_]]:
         """For each table, which rows have a vector."""
-        return {table: np.any(self._unit(table) != 0, axis=1) for table in ("objects", "attributes", "relations", "scene_attributes")}
+        tables = {table for tables in _TABLES.values() for table in tables}
+        return {table: np.any(np.asarray(self._vectors[table]) != 0, axis=1) for table in sorted(tables & self._vectors.keys())}
 
     @cached_property
     def _objects(self) -> Scores:
@@ -135,6 +148,12 @@ class Plausibility:
     def _partners(self) -> Scores:
         """What goes with each object as a subject: Mᵀ s."""
         wanted: Scores = self._objects @ self._maps[2]
+        return wanted
+
+    @cached_property
+    def _company(self) -> Scores:
+        """What goes with each object in a scene: N p."""
+        wanted: Scores = self._objects @ ((self._maps[3] + self._maps[3].T) / 2)
         return wanted
 
 

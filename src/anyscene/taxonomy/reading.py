@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
-MAX_CELL_CHARS = 4096
+MAX_CELL_CHARS = 65536
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,69 @@
+# Everything a newcomer needs, each from a fresh clone: `make demo`, then `make test`. No step asks a question.
+# Another Python: `make PYTHON=python3.12 test`.
+
+PYTHON = python3
+BIN = .venv/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input -c constraints-test.txt
+
+help:
+	@echo "make demo     1,000 scenes into demo/, and five of them to read"
+	@echo "make test     every test"
+	@echo "make check    what CI runs: style, format, types, layers, then every test"
+	@echo "make bench    speed, scaling and memory: make bench BENCH='--help'"
+	@echo "make golden   write the golden files anew; read the difference before you commit it"
+	@echo "make docs     run every command that the README and docs/ show"
+	@echo "make clean    remove what was made here"
+
+# A stamp is written last, so that an install that was cut short starts again.
+.venv/stamp-venv:
+	rm -rf .venv
+	@echo "Making .venv ..."
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/stamp-runtime: .venv/stamp-venv pyproject.toml constraints-test.txt
+	@echo "Installing anyscene into .venv ..."
+	$(PIP) -e .
+	touch $@
+
+.venv/stamp-dev: .venv/stamp-venv pyproject.toml constraints-test.txt
+	@echo "Installing anyscene and what its tests need into .venv ..."
+	$(PIP) -e '.[dev]'
+	touch .venv/stamp-runtime
+	touch $@
+
+demo: .venv/stamp-runtime
+	rm -rf demo
+	$(BIN)/anyscene generate -n 1000 --complexity 3-8 --scene-attributes 0-2 --seed 0 --out demo
+	@echo
+	@echo "Five of the 1,000 scenes:"
+	@for index in 0 1 2 3 4; do echo; $(BIN)/anyscene show demo --index $$index || exit 1; done
+	@echo
+	@echo "Where to look:"
+	@ls demo | sed 's|^|  demo/|'
+	@echo "  another scene:   $(BIN)/anyscene show demo --index 500"
+	@echo "  from Python:     import pyarrow.dataset; pyarrow.dataset.dataset('demo', format='parquet', exclude_invalid_files=True)"
+
+test: .venv/stamp-dev
+	$(BIN)/python -m pytest
+
+check: .venv/stamp-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+bench: .venv/stamp-dev
+	$(BIN)/python perf/bench.py $(BENCH)
+
+golden: .venv/stamp-dev
+	$(BIN)/python -m pytest --update-golden -m golden
+
+docs: .venv/stamp-dev
+	$(BIN)/python -m pytest tests/test_docs.py
+
+clean:
+	rm -rf .venv demo build dist .bench .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks src/anyscene.egg-info
+
+.PHONY: help demo test check bench golden docs clean

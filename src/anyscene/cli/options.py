@@ -1,0 +1,96 @@
+"""Options that several commands share, and the spec that they make together."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from anyscene.errors import SpecError
+
+if TYPE_CHECKING:
+    from anyscene.space import SceneSpec
+
+Complexity = Annotated[str | None, typer.Option(help="Objects + attributes + relations: a number or low-high, 1 to 14.  [default: 4-8]", show_default=False)]
+SceneAttributes = Annotated[str | None, typer.Option(help="Scene attributes of each scene: a number or low-high, 0 to 4.  [default: 0]", show_default=False)]
+Modality = Annotated[str | None, typer.Option(help="image, video or 3d.  [default: image]", show_default=False)]
+Realism = Annotated[float | None, typer.Option(help="0 any combination, 0.5 what the class rules allow, 1 plausible only.  [default: 0.5]", show_default=False)]
+Familiar = Annotated[bool | None, typer.Option("--familiar/--all-objects", help="Only objects that everybody knows.", show_default=False)]
+Only = Annotated[str | None, typer.Option(help="Only these branches: classes, objects or hypernyms, comma-separated.")]
+Without = Annotated[str | None, typer.Option(help="Leave out these branches.")]
+Containing = Annotated[Path | None, typer.Option(help="A graph (JSON) that every scene has in it.")]
+Objects = Annotated[str | None, typer.Option(help="Objects of each scene: a number or low-high.")]
+Attributes = Annotated[str | None, typer.Option(help="Attributes of each scene: a number or low-high.")]
+Relations = Annotated[str | None, typer.Option(help="Relations of each scene: a number or low-high.")]
+Counts = Annotated[bool | None, typer.Option("--counts/--no-counts", help='Let objects come in numbers ("three dogs").', show_default=False)]
+Order = Annotated[str | None, typer.Option(help="balanced over complexity and structure, or uniform over all scenes.  [default: balanced]", show_default=False)]
+SpecFile = Annotated[Path | None, typer.Option("--spec", help="A spec file (anyscene split writes them); other options change it.")]
+TaxonomyFolder = Annotated[Path | None, typer.Option("--taxonomy", help="A vocabulary of your own: a folder of TSV files.")]
+
+_RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?\Z")
+
+
+def parse_range(text: str, what: str) -> tuple[int, int]:
+    """``"4-8"`` -> (4, 8), ``"5"`` -> (5, 5)."""
+    match = _RANGE.match(text.strip())
+    if not match:
+        raise SpecError(f"{what} {text!r}: it must be a number or low-high, like 5 or 4-8")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """A comma-separated list."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def read_spec_file(path: Path) -> SceneSpec:
+    """Read a spec file."""
+    from anyscene.space import SceneSpec
+
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SpecError(f"{path}: cannot be read as a spec file ({error})") from None
+    if not isinstance(data, dict):
+        raise SpecError(f"{path}: a spec file holds a JSON object")
+    try:
+        return SceneSpec.from_dict(data)
+    except (TypeError, ValueError) as error:
+        raise SpecError(f"{path}: {error}") from None
+
+
+def make_spec(
+    *,
+    spec: Path | None,
+    complexity: str | None,
+    scene_attributes: str | None,
+    modality: str | None,
+    realism: float | None,
+    familiar: bool | None,
+    only: str | None,
+    without: str | None,
+    containing: Path | None,
+    objects: str | None,
+    attributes: str | None,
+    relations: str | None,
+    counts: bool | None,
+    order: str | None,
+) -> SceneSpec:
+    """The spec file, or the defaults, with the options given laid over it."""
+    from anyscene.space import SceneSpec
+
+    given: dict[str, Any] = {"modality": modality, "realism": realism, "familiar": familiar, "counts": counts, "order": order}
+    for name, text in (("complexity", complexity), ("scene_attributes", scene_attributes), ("objects", objects), ("attributes", attributes), ("relations", relations)):
+        given[name] = parse_range(text, name.replace("_", " ")) if text is not None else None
+    given["only"] = parse_names(only) if only is not None else None
+    given["without"] = parse_names(without) if without is not None else None
+    if containing is not None:
+        from anyscene.scene import load_graph
+
+        given["containing"] = load_graph(containing)
+    start = read_spec_file(spec) if spec else SceneSpec()
+    return replace(start, **{name: value for name, value in given.items() if value is not None})

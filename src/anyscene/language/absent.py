@@ -1,0 +1,123 @@
+"""Objects that a scene does not have: for foils and for wrong choices.
+
+An absent object is of another class than every object of the scene, no hypernym or hyponym of any, and not much like any by its
+vector. It comes from the things that stand out in a picture (animals, vehicles, food, tools, ...), never from backgrounds and
+parts, which may well be there unsaid.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anyscene.scene.batch import SceneBatch
+from anyscene.scene.keyed import U64, mix
+from anyscene.taxonomy import FAMILIAR, VISIBLE, Taxonomy
+
+IntArray = NDArray[np.int64]
+FOREGROUND = ("animal", "vehicle", "food", "tool", "weapon", "instrument", "machine", "toy", "furniture", "device")
+SLOTS = 4
+TRIES = 6
+MAX_LIKENESS = 0.45
+
+
+class AbsentObjects:
+    """Draws objects that are not in a scene."""
+
+    def __init__(self, taxonomy: Taxonomy) -> None:
+        objects = taxonomy.objects
+        seen = (objects.visuality >= VISIBLE) & (objects.familiarity >= FAMILIAR)
+        front = np.isin(objects.class_index, [i for i, name in enumerate(taxonomy.classes) if name in FOREGROUND])
+        pool = np.flatnonzero(seen & front)
+        if len(np.unique(objects.class_index[pool])) < 3:
+            pool = np.flatnonzero(seen) if seen.any() else np.arange(len(objects))
+        self.pool = pool[np.argsort(mix(pool.astype(np.uint64)))]
+        self.classes = objects.class_index.astype(np.int64)
+        self.by_class = len(np.unique(self.classes[pool])) > 1 and len(taxonomy.classes) < 64
+        self.size = len(objects)
+        self.related = _related(taxonomy, by_class=self.by_class)
+        self.has_related = np.zeros(len(objects), dtype=np.bool_)
+        self.has_related[np.concatenate([self.related // self.size, self.related % self.size])] = True
+        if self.by_class:  # relatives of another class are few: their own classes decide about all others
+            self.pool = self.pool[~self.has_related[self.pool]]
+        vectors = taxonomy.vectors.get("objects")
+        self.vectors = None if vectors is None else vectors.astype(np.float32) / 127.0
+
+    def draw(self, batch: SceneBatch, keys: U64) -> IntArray:
+        """``(rows, SLOTS)`` different absent objects of each scene; -1 where none was found."""
+        found = np.full((batch.rows, SLOTS), -1, dtype=np.int64)
+        length = len(self.pool) // SLOTS
+        if not length:
+            return found
+        bits = np.left_shift(np.uint64(1), self.classes[batch.objects].astype(np.uint64)) if self.by_class else np.zeros(len(batch.objects), dtype=np.uint64)
+        taken = np.bitwise_or.reduceat(bits, batch.object_start[:-1])
+        for slot in range(SLOTS):
+            todo = np.arange(batch.rows)
+            for turn in range(TRIES):
+                h = mix(keys[todo] + np.uint64(slot * 1000 + turn + 7))
+                candidate = self.pool[slot * length + (h % np.uint64(length)).astype(np.int64)]
+                if self.by_class:
+                    other_class = (taken[todo] >> self.classes[candidate].astype(np.uint64)) & np.uint64(1) == 0
+                    rows, candidate = todo[other_class], candidate[other_class]
+                else:
+                    rows = todo
+                fine = self._absent(batch, rows, candidate)
+                found[rows[fine], slot] = candidate[fine]
+                todo = todo[found[todo, slot] < 0]
+                if not len(todo):
+                    break
+        return found
+
+    def _absent(self, batch: SceneBatch, rows: IntArray, candidate: IntArray) -> NDArray[np.bool_]:
+        """Is the candidate none of the objects of the scene of its row, nor related to or like one?"""
+        if not len(rows):
+            return np.zeros(0, dtype=np.bool_)
+        counts = np.diff(batch.object_start)[rows]
+        begin = np.cumsum(counts) - counts
+        owner = np.repeat(np.arange(len(rows)), counts)
+        there = batch.objects[np.arange(len(owner)) + (batch.object_start[rows] - begin)[owner]]
+        other = candidate[owner]
+        bad = there == other
+        if not self.by_class:
+            near = np.flatnonzero(self.has_related[there] & self.has_related[other])
+            codes = np.minimum(there[near], other[near]) * self.size + np.maximum(there[near], other[near])
+            at = np.minimum(np.searchsorted(self.related, codes), len(self.related) - 1)
+            bad[near] |= self.related[at] == codes
+        if self.vectors is not None:
+            bad |= np.einsum("ij,ij->i", self.vectors[there], self.vectors[other]) > MAX_LIKENESS
+        return ~np.logical_or.reduceat(bad, begin)
+
+
+@lru_cache(maxsize=4)
+def _pairs_cached(key: tuple[str, int, bool], held: _Held) -> IntArray:
+    taxonomy, by_class = held.taxonomy, key[2]
+    at = {node: i for i, node in enumerate(taxonomy.objects.ids)}
+    classes = taxonomy.objects.class_index
+    size = len(taxonomy.objects)
+    codes = set()
+    for i, above in enumerate(taxonomy.ancestors):
+        for node in above:
+            j = at.get(node)
+            if j is not None and not (by_class and classes[i] == classes[j]):
+                codes.add(min(i, j) * size + max(i, j))
+    return np.array(sorted(codes), dtype=np.int64)
+
+
+class _Held:
+    """Carries a taxonomy past the cache key."""
+
+    def __init__(self, taxonomy: Taxonomy) -> None:
+        self.taxonomy = taxonomy
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Held)
+
+
+def _related(taxonomy: Taxonomy, by_class: bool) -> IntArray:
+    """Sorted codes of hypernym pairs; with ``by_class`` only those that the class does not rule out already."""
+    return _pairs_cached((taxonomy.digest, len(taxonomy.objects), by_class), _Held(taxonomy))

@@ -1,0 +1,66 @@
+"""The proof of a split: two spaces compared over everything that they could ever draw."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from anyscene.errors import SpecError
+from anyscene.space.space import Space
+
+
+def prove_split(train: Space, test: Space) -> dict[str, Any]:
+    """Count what the two sides have and share, element by element, pair by pair, structure by structure.
+
+    Returns:
+        ``by``: what they must not share; ``checked``: for each kind (``elements``, ``pairs``, ``structures``) how many the training side has,
+        the test side has, and both have.
+
+    Raises:
+        SpecError: they share what they must not share.
+    """
+    holdout = train.spec.holdout
+    if holdout is None or test.spec.holdout is None:
+        raise SpecError("only the two sides of a split can be compared; these specs have no holdout")
+    checked = {"elements": _elements(train, test), "pairs": _pairs(train, test), "structures": _structures(train, test)}
+    shared = checked[f"{holdout.kind}s"]["shared"]
+    if shared:
+        raise SpecError(f"the two sides share {shared} {holdout.kind}s")
+    return {"by": holdout.kind, "test_share": holdout.test_parts / holdout.parts, "checked": checked}
+
+
+def _elements(train: Space, test: Space) -> dict[str, int]:
+    """Objects, attributes, relations and scene attributes."""
+    mine, theirs = _words(train), _words(test)
+    return {"train": len(mine), "test": len(theirs), "shared": len(mine & theirs)}
+
+
+def _words(space: Space) -> set[tuple[str, int]]:
+    tables = space.tables
+    found = {("object", int(noun)) for nouns in tables.nouns for noun in nouns}
+    found |= {("attribute", int(value)) for profile in tables.attributes for values in profile for value in values}
+    found |= {("relation", int(value)) for row in tables.relations for cell in row for value in cell}
+    if space.spec.scene_attributes[1]:
+        found |= {("scene", int(value)) for value in tables.scene_attributes}
+    return found
+
+
+def _pairs(train: Space, test: Space) -> dict[str, int]:
+    """(object, attribute) pairs that the tables allow."""
+    sizes = {"train": 0, "test": 0, "shared": 0}
+    for side, space in (("train", train), ("test", test)):
+        for nouns, profile in zip(space.tables.nouns, space.tables.attributes, strict=True):
+            sizes[side] += len(nouns) * sum(map(len, profile))
+    for nouns, profile in zip(train.tables.nouns, train.tables.attributes, strict=True):
+        own = np.concatenate(profile) if profile else np.zeros(0, dtype=np.int64)
+        for others, other_profile in zip(test.tables.nouns, test.tables.attributes, strict=True):
+            both = len(np.intersect1d(nouns, others))
+            if both:
+                sizes["shared"] += both * len(np.intersect1d(own, np.concatenate(other_profile)))
+    return sizes
+
+
+def _structures(train: Space, test: Space) -> dict[str, int]:
+    mine, theirs = ({frame.structure.code for frames in space.frames.values() for frame in frames} for space in (train, test))
+    return {"train": len(mine), "test": len(theirs), "shared": len(mine & theirs)}

@@ -1,0 +1,39 @@
+"""What every test may use: texts that are compared with golden files, and rewritten by `make golden` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+GOLDEN = Path(__file__).parent / "golden"
+
+CompareWithGolden = Callable[[str, str], None]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write the golden files anew instead of comparing with them")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test that compares with a golden file, so that `make golden` runs those and no others."""
+    for item in items:
+        if "golden" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.golden)
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> CompareWithGolden:
+    """`golden(name, text)` fails unless tests/golden/NAME holds exactly this text; with --update-golden it makes it so."""
+    update: bool = request.config.getoption("--update-golden")
+
+    def compare(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if update:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text.encode())
+        assert path.is_file(), f"tests/golden/{name} is not there. Write it with: make golden"
+        assert text == path.read_bytes().decode(), f"not what tests/golden/{name} says. If the change is meant: make golden"
+
+    return compare
