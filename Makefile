@@ -3,7 +3,7 @@
 
 PYTHON = python3
 BIN = .venv/bin
-PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input -c constraints-test.txt
+PIP = $(BIN)/python -m pip install -q -q --disable-pip-version-check --no-input -c constraints-test.txt
 
 help:
 	@echo "make demo     1,000 scenes into demo/, and five of them to read"
@@ -37,12 +37,12 @@ demo: .venv/stamp-runtime
 	$(BIN)/anyscene generate -n 1000 --complexity 3-8 --scene-attributes 0-2 --seed 0 --out demo
 	@echo
 	@echo "Five of the 1,000 scenes:"
-	@for index in 0 1 2 3 4; do echo; $(BIN)/anyscene show demo --index $$index || exit 1; done
+	@$(BIN)/anyscene show demo --count 5
 	@echo
 	@echo "Where to look:"
-	@ls demo | sed 's|^|  demo/|'
-	@echo "  another scene:   $(BIN)/anyscene show demo --index 500"
-	@echo "  from Python:     import pyarrow.dataset; pyarrow.dataset.dataset('demo', format='parquet', exclude_invalid_files=True)"
+	@echo "  demo/*.parquet   the records: id, caption, graph, questions with answers; any Parquet reader opens them"
+	@echo "  demo/run.json    which scenes of which space these are"
+	@echo "Another scene:     $(BIN)/anyscene show demo --index 500"
 
 test: .venv/stamp-dev
 	$(BIN)/python -m pytest

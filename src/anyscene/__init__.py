@@ -7,13 +7,33 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from anyscene.dataset import RecordOptions, SceneSpace, generate, read_records
+    from anyscene.dataset import RecordOptions, SceneSpace, describe, generate, read_records
     from anyscene.errors import AnySceneError
     from anyscene.language import QuestionOptions, parse
     from anyscene.scene import Attribute, Object, Relation, SceneAttribute, SceneGraph, load_graph
     from anyscene.space import Holdout, SceneSpec
     from anyscene.taxonomy import Taxonomy, load_taxonomy
 
+__all__ = [
+    "AnySceneError",
+    "Attribute",
+    "Holdout",
+    "Object",
+    "QuestionOptions",
+    "RecordOptions",
+    "Relation",
+    "SceneAttribute",
+    "SceneGraph",
+    "SceneSpace",
+    "SceneSpec",
+    "Taxonomy",
+    "describe",
+    "generate",
+    "load_graph",
+    "load_taxonomy",
+    "parse",
+    "read_records",
+]
 _HOMES = {
     "AnySceneError": "errors",
     "Attribute": "scene",
@@ -34,7 +54,6 @@ _HOMES = {
     "parse": "language",
     "read_records": "dataset",
 }
-__all__ = [*_HOMES]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import resource
+import os
 import subprocess
 import sys
 import time
@@ -213,7 +213,7 @@ REFUSED = [
     ([], "found a list of 0"),
     ([DOG_AND_CAT.to_dict()], "found a list of 1 (give one graph of it alone)"),
     ({}, "found an empty JSON object"),
-    ({"dogs": 1, "cats\n": 2}, "found a JSON object with 'dogs', 'cats "),
+    ({"dogs": 1, "cats\n": 2}, "found a JSON object with 'dogs', 'cats\\n';"),
     ({"0": {"prompt": "", "scene_graph": RELEASED}}, "many graphs in one"),
     ({"graph": {"graph": {"graph": {}}}}, "found a JSON object with 'graph'"),
     ({"scene_graph": "a dog"}, "found a JSON object with 'scene_graph'"),
@@ -345,8 +345,6 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
-    import os
-
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(GraphError, match="not a regular file"):
         load_graph(tmp_path / "pipe")
@@ -383,10 +381,11 @@ def test_a_large_file_fails_fast(tmp_path: Path, kind: str) -> None:
     assert len(str(caught.value)) < 900 and "\n" not in str(caught.value)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is in KiB on Linux")
 def test_a_large_file_takes_bounded_memory(tmp_path: Path) -> None:
     path = tmp_path / "large.json"
     entry = b'{"id":1,"name":"' + b"d" * 200 + b'"}'
-    path.write_bytes(b'{"links": [], "nodes": [' + b",".join([entry] * (MAX_JSON_VALUES // 2 - 10)) + b"]}")
+    path.write_bytes(b'{"links": [], "nodes": [' + b",".join([entry] * (MAX_JSON_VALUES // 3 - 10)) + b"]}")
     code = (
         "import sys, anyscene.scene as s\n"
         "try:\n    s.load_graph(sys.argv[1])\n"
@@ -397,4 +396,3 @@ def test_a_large_file_takes_bounded_memory(tmp_path: Path) -> None:
     message, peak = done.stdout.splitlines()
     assert "entries; at most 2,000 are taken" in message
     assert int(peak) < 600_000  # KiB: the file as bytes and as text, and 400,000 values
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > 0

@@ -30,7 +30,11 @@ def draw_graph(graph: Mapping[str, Any], title: str) -> Tree:
             branch.add(Text.assemble((f"{attribute['type']}: ", "dim"), (attribute["value"], "yellow")))
         for relation in graph["relations"]:
             if relation["subject"] == one["id"]:
-                branch.add(Text.assemble((relation["predicate"], "magenta"), " → ", (names[relation["object"]], "cyan"), (f"  {relation['object']}", "dim")))
+                branch.add(
+                    Text.assemble(
+                        (relation["predicate"], "magenta"), " → ", (names[relation["object"]], "cyan"), (f"  {relation['object']}", "dim")
+                    )
+                )
     if graph["scene_attributes"]:
         branch = tree.add(Text("the whole scene", style="bold"))
         for attribute in graph["scene_attributes"]:
@@ -56,7 +60,9 @@ def draw_record(record: Mapping[str, Any], to: Console) -> None:
     """One record: title, caption, tree, questions."""
     title = f"scene {record['index']}" if "index" in record else "scene"
     plausibility = record.get("plausibility")
-    details = f"complexity {record['complexity']}, {record['modality']}" + (f", plausibility {plausibility:+.2f}" if plausibility is not None else "")
+    details = f"complexity {record['complexity']}, {record['modality']}" + (
+        f", plausibility {plausibility:+.2f}" if plausibility is not None else ""
+    )
     to.print(draw_graph(record["graph"], f"{title} ({details})"))
     to.print(Text(f"“{record['caption']}”", style="italic"))
     if record.get("questions"):

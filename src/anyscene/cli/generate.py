@@ -11,31 +11,19 @@ from anyscene.cli import options as o
 
 HELP = """Write a dataset of scene graphs, captions and questions.
 
-Row k depends on the options, the seed and k alone: shards and workers change nothing, --start goes on where another run ended, and a run that was stopped
-goes on when the same command is given again.
+Row k depends on the options, the seed and k alone: shards and workers change nothing, --start goes on where another run
+ended, and a run that was stopped goes on when the same command is given again.
 
 Example: anyscene generate -n 1000000 --complexity 4-8 --scene-attributes 0-3 --realism 0.8 --without weapon --out scenes --workers 2
 """
 
 
+@o.takes_spec
 def run(
+    scene_spec: o.SceneSpec,
     n: Annotated[int, typer.Option("-n", help="How many scenes.")],
     out: Annotated[Path, typer.Option(help="The folder to write.")],
-    complexity: o.Complexity = None,
-    scene_attributes: o.SceneAttributes = None,
-    modality: o.Modality = None,
     seed: Annotated[int, typer.Option(help="Which of the many orders of the space.")] = 0,
-    realism: o.Realism = None,
-    familiar: o.Familiar = None,
-    only: o.Only = None,
-    without: o.Without = None,
-    containing: o.Containing = None,
-    objects: o.Objects = None,
-    attributes: o.Attributes = None,
-    relations: o.Relations = None,
-    counts: o.Counts = None,
-    order: o.Order = None,
-    spec: o.SpecFile = None,
     taxonomy: o.TaxonomyFolder = None,
     style: Annotated[str, typer.Option(help="Captions: plain, dense, short or tags.")] = "plain",
     questions: Annotated[bool, typer.Option("--questions/--no-questions", help="Write questions with answers.")] = True,
@@ -52,10 +40,17 @@ def run(
     from anyscene.dataset import RecordOptions, SceneSpace, generate
     from anyscene.language import QuestionOptions
 
-    scene_spec = o.make_spec(
-        spec=spec, complexity=complexity, scene_attributes=scene_attributes, modality=modality, realism=realism, familiar=familiar, only=only, without=without,
-        containing=containing, objects=objects, attributes=attributes, relations=relations, counts=counts, order=order,
-    )  # fmt: skip
     wording = RecordOptions(style, QuestionOptions(o.parse_names(forms), foils))
     space = SceneSpace(scene_spec, taxonomy=taxonomy)
-    generate(space.source(seed, wording), n, out, start=start, format=format, shards=shards, workers=workers, questions=questions, overwrite=overwrite, quiet=quiet)
+    generate(
+        space.source(seed, wording),
+        n,
+        out,
+        start=start,
+        format=format,
+        shards=shards,
+        workers=workers,
+        questions=questions,
+        overwrite=overwrite,
+        quiet=quiet,
+    )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,22 +16,10 @@ import typer
 from anyscene.errors import SpecError
 
 if TYPE_CHECKING:
-    from anyscene.space import SceneSpec
+    from anyscene.space import SceneSpec as SceneSpec
+else:
+    SceneSpec = Any  # the real one is imported when a command runs
 
-Complexity = Annotated[str | None, typer.Option(help="Objects + attributes + relations: a number or low-high, 1 to 14.  [default: 4-8]", show_default=False)]
-SceneAttributes = Annotated[str | None, typer.Option(help="Scene attributes of each scene: a number or low-high, 0 to 4.  [default: 0]", show_default=False)]
-Modality = Annotated[str | None, typer.Option(help="image, video or 3d.  [default: image]", show_default=False)]
-Realism = Annotated[float | None, typer.Option(help="0 any combination, 0.5 what the class rules allow, 1 plausible only.  [default: 0.5]", show_default=False)]
-Familiar = Annotated[bool | None, typer.Option("--familiar/--all-objects", help="Only objects that everybody knows.", show_default=False)]
-Only = Annotated[str | None, typer.Option(help="Only these branches: classes, objects or hypernyms, comma-separated.")]
-Without = Annotated[str | None, typer.Option(help="Leave out these branches.")]
-Containing = Annotated[Path | None, typer.Option(help="A graph (JSON) that every scene has in it.")]
-Objects = Annotated[str | None, typer.Option(help="Objects of each scene: a number or low-high.")]
-Attributes = Annotated[str | None, typer.Option(help="Attributes of each scene: a number or low-high.")]
-Relations = Annotated[str | None, typer.Option(help="Relations of each scene: a number or low-high.")]
-Counts = Annotated[bool | None, typer.Option("--counts/--no-counts", help='Let objects come in numbers ("three dogs").', show_default=False)]
-Order = Annotated[str | None, typer.Option(help="balanced over complexity and structure, or uniform over all scenes.  [default: balanced]", show_default=False)]
-SpecFile = Annotated[Path | None, typer.Option("--spec", help="A spec file (anyscene split writes them); other options change it.")]
 TaxonomyFolder = Annotated[Path | None, typer.Option("--taxonomy", help="A vocabulary of your own: a folder of TSV files.")]
 
 _RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?\Z")
@@ -63,28 +54,38 @@ def read_spec_file(path: Path) -> SceneSpec:
         raise SpecError(f"{path}: {error}") from None
 
 
-def make_spec(
-    *,
-    spec: Path | None,
-    complexity: str | None,
-    scene_attributes: str | None,
-    modality: str | None,
-    realism: float | None,
-    familiar: bool | None,
-    only: str | None,
-    without: str | None,
-    containing: Path | None,
-    objects: str | None,
-    attributes: str | None,
-    relations: str | None,
-    counts: bool | None,
-    order: str | None,
+def spec_options(
+    complexity: Annotated[
+        str | None, typer.Option(help="Objects + attributes + relations: a number or low-high, 1 to 14.  [default: 4-8]")
+    ] = None,
+    scene_attributes: Annotated[str | None, typer.Option(help="Scene attributes: a number or low-high, 0 to 4.  [default: 0]")] = None,
+    modality: Annotated[str | None, typer.Option(help="image, video or 3d.  [default: image]")] = None,
+    realism: Annotated[
+        float | None, typer.Option(help="0 any combination, 0.5 all that the class rules allow, 1 plausible ones.  [default: 0.5]")
+    ] = None,
+    familiar: Annotated[bool | None, typer.Option("--familiar/--all-objects", help="Only objects that everybody knows.")] = None,
+    only: Annotated[str | None, typer.Option(help="Only these branches: classes, objects or hypernyms, comma-separated.")] = None,
+    without: Annotated[str | None, typer.Option(help="Leave out these branches.")] = None,
+    containing: Annotated[Path | None, typer.Option(help="A graph (JSON) that every scene has in it.")] = None,
+    objects: Annotated[str | None, typer.Option(help="Objects of each scene: a number or low-high.")] = None,
+    attributes: Annotated[str | None, typer.Option(help="Attributes of each scene: a number or low-high.")] = None,
+    relations: Annotated[str | None, typer.Option(help="Relations of each scene: a number or low-high.")] = None,
+    counts: Annotated[bool | None, typer.Option("--counts/--no-counts", help='Let objects come in numbers ("three dogs").')] = None,
+    order: Annotated[str | None, typer.Option(help="balanced, or uniform over all scenes.  [default: balanced]")] = None,
+    spec: Annotated[Path | None, typer.Option(help="A spec file (anyscene split writes them); other options change it.")] = None,
 ) -> SceneSpec:
     """The spec file, or the defaults, with the options given laid over it."""
     from anyscene.space import SceneSpec
 
     given: dict[str, Any] = {"modality": modality, "realism": realism, "familiar": familiar, "counts": counts, "order": order}
-    for name, text in (("complexity", complexity), ("scene_attributes", scene_attributes), ("objects", objects), ("attributes", attributes), ("relations", relations)):
+    ranges = {
+        "complexity": complexity,
+        "scene_attributes": scene_attributes,
+        "objects": objects,
+        "attributes": attributes,
+        "relations": relations,
+    }
+    for name, text in ranges.items():
         given[name] = parse_range(text, name.replace("_", " ")) if text is not None else None
     given["only"] = parse_names(only) if only is not None else None
     given["without"] = parse_names(without) if without is not None else None
@@ -94,3 +95,21 @@ def make_spec(
         given["containing"] = load_graph(containing)
     start = read_spec_file(spec) if spec else SceneSpec()
     return replace(start, **{name: value for name, value in given.items() if value is not None})
+
+
+def takes_spec(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command, whose first argument is a spec, the options of ``spec_options`` instead of that argument."""
+    own = inspect.signature(command, eval_str=True)
+    _, *others = own.parameters.values()
+    shared = inspect.signature(spec_options, eval_str=True).parameters
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        scene_spec = spec_options(**{name: given.pop(name) for name in shared})
+        command(scene_spec, **given)
+
+    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*others, *shared.values())]
+    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    del run.__wrapped__
+    return run

@@ -16,21 +16,9 @@ Example: anyscene space --complexity 1-6 --json
 """
 
 
+@o.takes_spec
 def run(
-    complexity: o.Complexity = None,
-    scene_attributes: o.SceneAttributes = None,
-    modality: o.Modality = None,
-    realism: o.Realism = None,
-    familiar: o.Familiar = None,
-    only: o.Only = None,
-    without: o.Without = None,
-    containing: o.Containing = None,
-    objects: o.Objects = None,
-    attributes: o.Attributes = None,
-    relations: o.Relations = None,
-    counts: o.Counts = None,
-    order: o.Order = None,
-    spec: o.SpecFile = None,
+    scene_spec: o.SceneSpec,
     taxonomy: o.TaxonomyFolder = None,
     at: Annotated[int | None, typer.Option(help="Print the scene with this number.")] = None,
     find: Annotated[Path | None, typer.Option(help="Print the number of the scene in this file.")] = None,
@@ -39,10 +27,6 @@ def run(
     """Count, or look up."""
     from anyscene.dataset import SceneSpace
 
-    scene_spec = o.make_spec(
-        spec=spec, complexity=complexity, scene_attributes=scene_attributes, modality=modality, realism=realism, familiar=familiar, only=only, without=without,
-        containing=containing, objects=objects, attributes=attributes, relations=relations, counts=counts, order=order,
-    )  # fmt: skip
     scenes = SceneSpace(scene_spec, taxonomy=taxonomy)
     if at is not None:
         _print_scene(scenes, at, as_json)
@@ -66,7 +50,12 @@ def _print_scene(scenes: object, at: int, as_json: bool) -> None:
         raise SpecError(str(error)) from None
     record = describe(graph, taxonomy=scenes.taxonomy, modality=scenes.spec.modality)
     if as_json:
-        print(json.dumps({"index": at, **{key: record[key] for key in ("caption", "graph", "complexity", "modality", "plausibility", "questions")}}, ensure_ascii=False))
+        print(
+            json.dumps(
+                {"index": at, **{key: record[key] for key in ("caption", "graph", "complexity", "modality", "plausibility", "questions")}},
+                ensure_ascii=False,
+            )
+        )
         return
     from anyscene.cli.drawing import console, draw_record
 
@@ -79,7 +68,15 @@ def _print_counts(scenes: object, as_json: bool) -> None:
     assert isinstance(scenes, SceneSpace)
     structures, counts = scenes.space.structure_counts, scenes.space.scene_counts
     if as_json:
-        print(json.dumps({"structures": {str(c): n for c, n in structures.items()}, "scenes": {str(c): n for c, n in counts.items()}, "total": scenes.size}))
+        print(
+            json.dumps(
+                {
+                    "structures": {str(c): n for c, n in structures.items()},
+                    "scenes": {str(c): n for c, n in counts.items()},
+                    "total": scenes.size,
+                }
+            )
+        )
         return
     from rich.table import Table
 

@@ -20,25 +20,13 @@ Example: anyscene split --by pair --test 0.2 --complexity 3-6 --out split && any
 """
 
 
+@o.takes_spec
 def run(
+    whole: o.SceneSpec,
     by: Annotated[str, typer.Option(help="What the two sides must not share: element, pair or structure.")],
     out: Annotated[Path, typer.Option(help="The folder to write train.json, test.json and proof.json into.")],
     test: Annotated[float, typer.Option(help="Share of the test side.")] = 0.2,
     key: Annotated[int, typer.Option(help="Which of the many splits.")] = 0,
-    complexity: o.Complexity = None,
-    scene_attributes: o.SceneAttributes = None,
-    modality: o.Modality = None,
-    realism: o.Realism = None,
-    familiar: o.Familiar = None,
-    only: o.Only = None,
-    without: o.Without = None,
-    containing: o.Containing = None,
-    objects: o.Objects = None,
-    attributes: o.Attributes = None,
-    relations: o.Relations = None,
-    counts: o.Counts = None,
-    order: o.Order = None,
-    spec: o.SpecFile = None,
     taxonomy: o.TaxonomyFolder = None,
 ) -> None:
     """Make both specs, prove the split, write."""
@@ -46,15 +34,13 @@ def run(
     from anyscene.runs import write_atomic
     from anyscene.space import Holdout, prove_split
 
-    whole = o.make_spec(
-        spec=spec, complexity=complexity, scene_attributes=scene_attributes, modality=modality, realism=realism, familiar=familiar, only=only, without=without,
-        containing=containing, objects=objects, attributes=attributes, relations=relations, counts=counts, order=order,
-    )  # fmt: skip
     if not 0.0 < test < 1.0:
         raise SpecError(f"a test share of {test}: it must be between 0 and 1")
     parts = 10 if round(test * 10) == test * 10 else 100
     shares = max(1, min(parts - 1, round(test * parts)))
-    sides = {side: SceneSpace(replace(whole, holdout=Holdout(by, side, shares, parts, key)), taxonomy=taxonomy) for side in ("train", "test")}
+    sides = {
+        side: SceneSpace(replace(whole, holdout=Holdout(by, side, shares, parts, key)), taxonomy=taxonomy) for side in ("train", "test")
+    }
     proof = prove_split(sides["train"].space, sides["test"].space)
     for side, scenes in sides.items():
         if scenes.size == 0:

@@ -102,18 +102,20 @@ def search(
         return "any" if len(own) == len(t.classes) else ",".join(t.classes[i] for i in own)
 
     lines = []
-    for i in matches(t.objects.names):
-        o = t.objects
-        path = " > ".join(t.hypernym_path(i))
-        lines.append(f"object     {o.names[i]} ({NUMBERS[o.number[i]]}, {t.classes[o.class_index[i]]}, visuality {o.visuality[i]:.2f}, familiarity {o.familiarity[i]:.2f}): {path}")
-    for i in matches(t.attributes.values):
-        lines.append(f"attribute  {t.attributes.values[i]} ({t.attribute_types.names[t.attributes.type_index[i]]}; fits {classes(t.attributes.fits[i])})")
-    for i in matches(t.relations.names):
-        r = t.relations
-        lines.append(f"relation   {r.names[i]} ({RELATION_TYPES[r.type_index[i]]}; {classes(r.subjects[i])} -> {classes(r.objects[i])})")
-    for i in matches(t.scene_attributes.values):
-        s = t.scene_attributes
-        lines.append(f"scene      {s.values[i]} ({t.scene_attribute_types.names[s.type_index[i]]}; {', '.join(sorted(s.modalities[i]))}): {s.phrases[i]}")
+    objects, attributes, relations, scene = t.objects, t.attributes, t.relations, t.scene_attributes
+    for i in matches(objects.names):
+        scores = f"visuality {objects.visuality[i]:.2f}, familiarity {objects.familiarity[i]:.2f}"
+        about = f"{NUMBERS[objects.number[i]]}, {t.classes[objects.class_index[i]]}, {scores}"
+        lines.append(f"object     {objects.names[i]} ({about}): {' > '.join(t.hypernym_path(i))}")
+    for i in matches(attributes.values):
+        kind = t.attribute_types.names[attributes.type_index[i]]
+        lines.append(f"attribute  {attributes.values[i]} ({kind}; fits {classes(attributes.fits[i])})")
+    for i in matches(relations.names):
+        ends = f"{classes(relations.subjects[i])} -> {classes(relations.objects[i])}"
+        lines.append(f"relation   {relations.names[i]} ({RELATION_TYPES[relations.type_index[i]]}; {ends})")
+    for i in matches(scene.values):
+        kind = t.scene_attribute_types.names[scene.type_index[i]]
+        lines.append(f"scene      {scene.values[i]} ({kind}; {', '.join(sorted(scene.modalities[i]))}): {scene.phrases[i]}")
     if not lines:
         from anyscene.errors import TaxonomyError
 

@@ -15,7 +15,9 @@ from anyscene.scene.graph import SceneGraph
 from anyscene.taxonomy import MODALITIES, Taxonomy, load_taxonomy, with_counts
 
 
-def describe(graph: SceneGraph, *, taxonomy: Taxonomy | None = None, modality: str = "image", options: RecordOptions | None = None) -> dict[str, Any]:
+def describe(
+    graph: SceneGraph, *, taxonomy: Taxonomy | None = None, modality: str = "image", options: RecordOptions | None = None
+) -> dict[str, Any]:
     """Caption (in all styles) and questions of a scene graph.
 
     Words that the taxonomy lacks are taken as count nouns, exclusive attributes and relations as they stand. Objects come back in the order

@@ -229,7 +229,9 @@ def graph_column(batch: SceneBatch, taxonomy: Taxonomy) -> pa.StructArray:
         value=choose(strings["attributes"], batch.attributes),
     )
     place = np.arange(len(batch.objects)) - batch.object_start[owners(batch.object_start)]
-    objects = _struct(id=id_of(place), name=choose(strings["objects"], batch.objects), attributes=_listed(batch.attribute_start, attributes))
+    objects = _struct(
+        id=id_of(place), name=choose(strings["objects"], batch.objects), attributes=_listed(batch.attribute_start, attributes)
+    )
     relations = _struct(subject=id_of(batch.subjects), predicate=choose(strings["relations"], batch.relations), object=id_of(batch.targets))
     scene = _struct(
         type=choose(strings["scene_types"], taxonomy.scene_attributes.type_index[batch.scene_attributes].astype(np.int64)),
@@ -260,14 +262,17 @@ def _strings_of(taxonomy: Taxonomy) -> dict[str, pa.StringArray]:
     known = _STRINGS.get(id(taxonomy))
     if known is None or known[0] is not taxonomy:
         _STRINGS.clear()
-        known = taxonomy, {
-            "objects": pa.array(taxonomy.objects.names, pa.string()),
-            "attributes": pa.array(taxonomy.attributes.values, pa.string()),
-            "attribute_types": pa.array(taxonomy.attribute_types.names, pa.string()),
-            "relations": pa.array(taxonomy.relations.names, pa.string()),
-            "scene_attributes": pa.array(taxonomy.scene_attributes.values, pa.string()),
-            "scene_types": pa.array(taxonomy.scene_attribute_types.names, pa.string()),
-        }
+        known = (
+            taxonomy,
+            {
+                "objects": pa.array(taxonomy.objects.names, pa.string()),
+                "attributes": pa.array(taxonomy.attributes.values, pa.string()),
+                "attribute_types": pa.array(taxonomy.attribute_types.names, pa.string()),
+                "relations": pa.array(taxonomy.relations.names, pa.string()),
+                "scene_attributes": pa.array(taxonomy.scene_attributes.values, pa.string()),
+                "scene_types": pa.array(taxonomy.scene_attribute_types.names, pa.string()),
+            },
+        )
         _STRINGS[id(taxonomy)] = known
     return known[1]
 

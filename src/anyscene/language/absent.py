@@ -51,7 +51,11 @@ class AbsentObjects:
         length = len(self.pool) // SLOTS
         if not length:
             return found
-        bits = np.left_shift(np.uint64(1), self.classes[batch.objects].astype(np.uint64)) if self.by_class else np.zeros(len(batch.objects), dtype=np.uint64)
+        bits = (
+            np.left_shift(np.uint64(1), self.classes[batch.objects].astype(np.uint64))
+            if self.by_class
+            else np.zeros(len(batch.objects), dtype=np.uint64)
+        )
         taken = np.bitwise_or.reduceat(bits, batch.object_start[:-1])
         for slot in range(SLOTS):
             todo = np.arange(batch.rows)

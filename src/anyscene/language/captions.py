@@ -201,14 +201,16 @@ def _dense(shape: Shape, scene_attributes: int) -> list[Place]:
 def _tags(shape: Shape, scene_attributes: int) -> list[Place]:
     tags = [_introduced(shape, node, FIRST) for node in range(len(shape.attributes))]
     for subject, relations in _sentences(shape):
-        tags += [[(AGAIN, subject), (NOUN, subject), (RELATION, i), (AGAIN, shape.edges[i][1]), (NOUN, shape.edges[i][1])] for i in relations]
+        tags += [
+            [(AGAIN, subject), (NOUN, subject), (RELATION, i), (AGAIN, shape.edges[i][1]), (NOUN, shape.edges[i][1])] for i in relations
+        ]
     tags += [[(PHRASE, i)] for i in range(scene_attributes)]
     return _joined(tags, ", ", pair=", ")
 
 
 def _short(shape: Shape, scene_attributes: int) -> list[Place]:
     named: set[int] = set()
-    groups = []
+    groups: list[list[Place]] = []
     for subject, relations in _sentences(shape):
         start = _bare(subject, named, capital=not groups)
         said = [[(RELATION, i), *_bare(shape.edges[i][1], named)] for i in relations]

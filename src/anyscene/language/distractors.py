@@ -15,8 +15,9 @@ WIDTH = 8
 def attribute_distractors(taxonomy: Taxonomy) -> IntArray:
     """``(attributes, 8)`` values that exclude each attribute; -1 where there are no more.
 
-    The opposite comes first. Colours differ in their basic colour; other values are exclusive ones of the type, fit a common class, and
-    are among the less similar half of the type by their vectors, and have not the same opposite. Near-synonyms (huge, enormous) are thus kept apart.
+    The opposite comes first. Colours differ in their basic colour; other values are exclusive ones of the type, fit a common
+    class, have not the same opposite, and are among the less similar half of the type by their vectors. Near-synonyms (huge,
+    enormous) are thus kept apart.
     """
     attributes = taxonomy.attributes
     table = np.full((len(attributes), WIDTH), -1, dtype=np.int64)
@@ -54,13 +55,15 @@ def _opposite_first(table: IntArray, opposite: IntArray, exclusive: NDArray[np.b
 
 def hash_of(text: str) -> int:
     """A small stable number for a word."""
-    return sum(ord(char) * 31**i for i, char in enumerate(text)) % (1 << 61)
+    return int(sum(ord(char) * 31**i for i, char in enumerate(text)) % (1 << 61))
 
 
 def scene_values_by_type(taxonomy: Taxonomy, modality: str) -> tuple[IntArray, IntArray, IntArray]:
     """(visible values in type order, first of each type, place of every value within its type or -1)."""
     scene = taxonomy.scene_attributes
-    usable = np.array([modality in names for names in scene.modalities], dtype=np.bool_) & scene.visible if len(scene) else np.zeros(0, np.bool_)
+    usable = (
+        np.array([modality in names for names in scene.modalities], dtype=np.bool_) & scene.visible if len(scene) else np.zeros(0, np.bool_)
+    )
     values = np.flatnonzero(usable)
     values = values[np.argsort(scene.type_index[values], kind="stable")]
     counts = np.bincount(scene.type_index[values], minlength=len(taxonomy.scene_attribute_types))

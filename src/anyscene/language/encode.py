@@ -87,4 +87,3 @@ def _in_caption_order(graph: SceneGraph) -> tuple[list[Object], list[tuple[int, 
                     edges.append((a, b))
                     predicates.append(predicate)
     return [graph.objects[node] for node in order], edges, predicates
-

@@ -27,5 +27,3 @@ def scene_keys(batch: SceneBatch, seed: int) -> U64:
         np.cumsum(hashed, out=total[1:])
         keys = mix(keys + (total[starts[1:]] - total[starts[:-1]]))
     return keys
-
-

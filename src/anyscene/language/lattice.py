@@ -33,23 +33,25 @@ class State(NamedTuple):
 
 class Kind(IntEnum):
     """What an event says: an attribute before or after the noun, a noun, an object named again, a relation of the object just named,
-    one more of the same subject, a scene attribute, a modality."""
+    one more of the same subject, a scene attribute, a modality.
+    """
 
     BEFORE, NOUN, AFTER, AGAIN, RELATION, NEXT_RELATION, PHRASE, MODALITY = range(8)
 
 
 class Event(NamedTuple):
-    """A piece of a reading: ``order`` is which one of its noun it is, ``count`` the place of its numeral."""
+    """A piece of a reading: ``order`` is which one of its noun it is, ``numeral`` the place of its numeral."""
 
     kind: Kind
-    index: int
+    what: int
     order: int = 0
-    count: int = 0
+    numeral: int = 0
 
 
 Step: TypeAlias = tuple[State, Event | None]
-(_ADJECTIVES, _TAG_ADJECTIVES, _BARE, _NAMED, _QUALITY, _FIRST_QUALITY, _NEXT_QUALITY, _QUALITIES, _LAST_QUALITY, _SAME) = (
-    "adjectives", "adjectives of a tag", "bare noun", "named", "quality", "first quality", "next quality", "qualities", "last quality", "same",
+_ADJECTIVES, _TAG_ADJECTIVES, _BARE, _SAME, _NAMED, _QUALITY, _FIRST_QUALITY, _NEXT_QUALITY, _QUALITIES, _LAST_QUALITY = (
+    "adjectives", "adjectives of a tag", "bare noun", "same noun",
+    "named", "quality", "first quality", "next quality", "qualities", "last quality",
 )  # fmt: skip
 _PLACE_OF_FIRST = {net.FIRST: _ADJECTIVES, net.FIRST_TAG: _TAG_ADJECTIVES, net.FIRST_BARE: _BARE}
 _EXPECTED = {
@@ -101,7 +103,6 @@ class Lattice:
         self.nouns = len(words.number)
         self.values = len(rules.lexicon.count_place)
         self.first = State(style, 0)
-        self.furthest: dict[int, list[str]] = {}
         self.steps = self._explore()
 
     def _explore(self) -> dict[State, list[Step]]:
@@ -140,7 +141,7 @@ class Lattice:
                 yield from self._adjective(state)
         elif place == _SAME:
             head = self._head(state)
-            for noun, end in (self.words.nouns if head.count else self.words.noun).at(self.text, state.start):
+            for noun, end in (self.words.nouns if head.numeral else self.words.noun).at(self.text, state.start):
                 if self.words.number[noun] in head.numbers:
                     yield State(state.then, end), Event(Kind.AGAIN, noun, head.order)
         elif place != net.END:
@@ -174,12 +175,12 @@ class Lattice:
         if state.comma:
             return
         head = self._head(state)
-        for noun, end in (self.words.nouns if head.count else self.words.noun).at(self.text, state.start):
+        for noun, end in (self.words.nouns if head.numeral else self.words.noun).at(self.text, state.start):
             if self.words.number[noun] not in head.numbers:
                 continue
             if state.before >= 0 and state.before * self.nouns + noun in self.rules.with_noun:
                 continue
-            event = Event(Kind.NOUN, noun, head.order, head.count)
+            event = Event(Kind.NOUN, noun, head.order, head.numeral)
             bare = state.before >= 0 or state.place == _BARE
             yield State(state.then if bare else _NAMED, end, "" if bare else state.then), event
 
@@ -215,3 +216,52 @@ class Lattice:
             yield State(_NEXT_QUALITY, start + 2, then), None
         if text.startswith(" and ", start):
             yield State(_LAST_QUALITY, start + 5, then), None
+
+    def readings(self) -> Iterator[list[Event]]:
+        """What is said along every way to the end on which objects named again were named before.
+
+        Raises:
+            CaptionParseError: there are more ways than can be tried.
+        """
+        if self.first not in self.steps:
+            return
+        waiting: list[tuple[State, _Trail | None, dict[int, int]]] = [(self.first, None, {})]
+        for _ in range(MAX_STEPS):
+            if not waiting:
+                return
+            state, trail, seen = waiting.pop()
+            if state.place == net.END:
+                yield _said(trail)
+                continue
+            for after, event in reversed(self.steps[state]):
+                if event is None:
+                    waiting.append((after, trail, seen))
+                elif event.kind == Kind.NOUN:
+                    order = seen.get(event.what, 0) + 1
+                    if order == event.order:
+                        waiting.append((after, _Trail(event, trail), {**seen, event.what: order}))
+                elif event.kind != Kind.AGAIN or seen.get(event.what, 0) >= max(event.order, 1):
+                    waiting.append((after, _Trail(event, trail), seen))
+        raise CaptionParseError(f"not a caption: {MAX_STEPS} steps did not suffice to tell its readings apart")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Trail:
+    """The events of a way, the last one first."""
+
+    event: Event
+    before: _Trail | None
+
+
+def _said(trail: _Trail | None) -> list[Event]:
+    events = []
+    while trail is not None:
+        events.append(trail.event)
+        trail = trail.before
+    return events[::-1]
+
+
+def expected(places: list[str]) -> str:
+    """What could have followed at one of these places, for a message."""
+    found = list(dict.fromkeys(_EXPECTED[place] for place in sorted(places) if place in _EXPECTED))
+    return " or ".join(found[:2]) or "the end, or the next part of a caption"

@@ -20,8 +20,11 @@ from anyscene.taxonomy import COUNT, COUNT_TYPE, EITHER, MASS, PLURAL, Taxonomy,
 IntArray = NDArray[np.int64]
 
 FORMS = 11
-INDEFINITE, INDEFINITE_CAPITAL, DEFINITE, DEFINITE_CAPITAL, BE_DEFINITE, WHAT_BE, WHO_BE, EXISTS, TAG, TAG_AGAIN, NEXT_DEFINITE = range(FORMS)
-"""a fox, A fox, the fox, The fox, Is the fox, What is the fox, Who is the fox, Is there a fox, fox as a tag, fox named again in a tag, The fox after a full stop."""
+INDEFINITE, INDEFINITE_CAPITAL, DEFINITE, DEFINITE_CAPITAL, BE_DEFINITE, WHAT_BE, WHO_BE, EXISTS, TAG, TAG_AGAIN, NEXT_DEFINITE = range(
+    FORMS
+)
+"""a fox, A fox, the fox, The fox, Is the fox, What is the fox, Who is the fox, Is there a fox, fox as a tag, fox named again in a
+tag, The fox after a full stop."""
 MAX_ORDINAL = 14
 GROUP_WORD = {COUNT: "", EITHER: "", MASS: "portion of ", PLURAL: "set of "}
 """What tells several of one mass or plural noun apart: "the second portion of sand"."""
@@ -162,7 +165,7 @@ class Lexicon:
             whole_right[" ".join(words)] = index
             for end in range(1, len(words) + 1):
                 starts.setdefault(" ".join(words[:end]), []).append(index)
-        found = set()
+        found: set[tuple[int, int]] = set()
         objects = self.taxonomy.objects
         for text in {*objects.names, *(objects.plurals if self.counts else ()), *self.taxonomy.attributes.values}:
             words = text.casefold().split(" ")
@@ -244,8 +247,9 @@ def is_plural(number: int, counted: bool, order: int) -> bool:
 
 
 _PLACE_WORDS = frozenset(
-    "about above across after against along amid among around as at before behind below beneath beside between by during for from in inside "
-    "into like near of on onto out outside over past through throughout to toward towards under underneath until up upon via while with within without".split()
+    "about above across after against along amid among around as at before behind below beneath beside between by during for from "
+    "in inside into like near of on onto out outside over past through throughout to toward towards under underneath until up upon "
+    "via while with within without".split()
 )
 
 
@@ -259,9 +263,7 @@ def _unambiguous(predicates: Sequence[str], values: Sequence[str]) -> list[str]:
     seen: dict[str, int] = {}
     for words in (*predicates, *values):
         seen[words.casefold()] = seen.get(words.casefold(), 0) + 1
-    return [
-        words if words == value or seen[words.casefold()] == 1 else value for words, value in zip(predicates, values, strict=True)
-    ]
+    return [words if words == value or seen[words.casefold()] == 1 else value for words, value in zip(predicates, values, strict=True)]
 
 
 def _endings(words: list[str]) -> Iterator[str]:

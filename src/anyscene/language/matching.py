@@ -67,7 +67,7 @@ class Head(NamedTuple):
     """What the words before a noun say: which one of its noun, the place of its numeral, the grammatical numbers that take them."""
 
     order: int
-    count: int
+    numeral: int
     numbers: frozenset[int]
 
 

@@ -1,13 +1,12 @@
 """From a caption back to its scene graph: the proof that captions lose nothing.
 
-The text is laid over the network of each lossless style (see ``networks``): every (place in the network, place in the text) that
-can be reached is one *state*, visited once, so that even a hostile text costs time in proportion to its length. Paths that lead
-from the first state to the end of the text are *readings*. A reading counts if the caption of its graph is the text itself.
+The text is laid over the network of each lossless style (see ``networks`` and ``lattice``). What is found is put together into a
+graph, and it counts if the caption of that graph is the text itself: a text is read rightly or not at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -16,7 +15,7 @@ from anyscene.language import lexicon as lx
 from anyscene.language.captions import LOSSLESS, realize_captions
 from anyscene.language.encode import batch_of_graphs
 from anyscene.language.english import ORDINALS
-from anyscene.language.lattice import Event, Kind, Lattice, Rules
+from anyscene.language.lattice import Event, Kind, Lattice, Rules, expected
 from anyscene.language.matching import Text, Vocabulary
 from anyscene.language.networks import MODALITIES
 from anyscene.scene.graph import MAX_ELEMENTS, SceneGraph
@@ -27,6 +26,7 @@ __all__ = ["parse"]
 
 MAX_CHARS = 200_000
 MAX_READINGS = 16
+MAX_MESSAGE = 200
 MAX_SCENE_ATTRIBUTES = 63
 MORE_ORDINALS = 100
 
@@ -50,3 +50,191 @@ def parse(caption: str, taxonomy: Taxonomy | None = None) -> SceneGraph:
     return parser.parse(caption)
 
 
+class _Words:
+    """A taxonomy as a cache key: by its words, since taxonomies with words added keep their digest."""
+
+    def __init__(self, taxonomy: Taxonomy) -> None:
+        self.taxonomy = taxonomy
+
+    def __hash__(self) -> int:
+        return hash(self.taxonomy.digest)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Words):
+            return False
+        mine, theirs = self.taxonomy, other.taxonomy
+        return mine is theirs or (
+            mine.digest == theirs.digest
+            and mine.objects.names == theirs.objects.names
+            and mine.attributes.values == theirs.attributes.values
+            and mine.attribute_types.names == theirs.attribute_types.names
+            and mine.relations.names == theirs.relations.names
+            and mine.scene_attributes.phrases == theirs.scene_attributes.phrases
+        )
+
+
+@lru_cache(maxsize=4)
+def _parser(words: _Words, max_ordinal: int) -> _Parser:
+    taxonomy = words.taxonomy
+    if COUNT_TYPE in taxonomy.attribute_types.names:
+        return _Parser.of(taxonomy, (lx.Lexicon(taxonomy, max_ordinal),))
+    counted = with_words(taxonomy, attributes=[(COUNT_TYPE, word) for word in NUMERALS])
+    return _Parser.of(counted, (lx.Lexicon(counted, max_ordinal), lx.Lexicon(taxonomy, max_ordinal)))
+
+
+_MANY = re.compile(rf"\b(?:{'|'.join(ORDINALS[lx.MAX_ORDINAL :])}|\d+(?:st|nd|rd|th)) ", re.IGNORECASE)
+
+
+def _many_ordinals(caption: str) -> bool:
+    """Does a noun occur more often than the usual lexicon can count?"""
+    return _MANY.search(caption) is not None
+
+
+@dataclass(frozen=True)
+class _Parser:
+    """Reads captions of one taxonomy.
+
+    ``rules`` has the lexicon with numerals and the one without: a few words run together only where there are plurals.
+    """
+
+    taxonomy: Taxonomy
+    words: Vocabulary
+    rules: tuple[Rules, ...]
+
+    @classmethod
+    def of(cls, taxonomy: Taxonomy, lexicons: tuple[lx.Lexicon, ...]) -> _Parser:
+        return cls(taxonomy, Vocabulary.of(lexicons[0]), tuple(map(Rules.of, lexicons)))
+
+    def parse(self, caption: str) -> SceneGraph:
+        """The graph of a caption."""
+        failures: list[_Failure] = []
+        for rules in self.rules:
+            graphs = self._graphs(caption, rules, failures)
+            if len(graphs) > 1:
+                raise CaptionParseError(_shorten(f"ambiguous: {graphs[0].to_json()} or {graphs[1].to_json()}"))
+            if graphs:
+                return graphs[0]
+        raise CaptionParseError(str(max(failures, key=lambda failure: failure.end)))
+
+    def _graphs(self, caption: str, rules: Rules, failures: list[_Failure]) -> list[SceneGraph]:
+        """All graphs that have this caption under the rules."""
+        text = Text(caption)
+        graphs: dict[SceneGraph, None] = {}
+        for style in LOSSLESS:
+            lattice = Lattice(text, style, self.words, rules)
+            failures.append(_Failure(caption, lattice.end, expected(lattice.stuck)))
+            for number, events in enumerate(lattice.readings()):
+                if number == MAX_READINGS:
+                    raise CaptionParseError(f"not a caption: it has more than {MAX_READINGS} readings")
+                try:
+                    graph, modality = _Reading().graph(events, self.taxonomy, self.words.counts)
+                    written = self._caption(graph, rules, style, modality)
+                except GraphError as error:
+                    failures.append(_Failure(caption, len(caption), "", str(error)))
+                    continue
+                if written == caption:
+                    graphs[graph] = None
+                else:
+                    failures.append(_Failure(caption, len(caption), "", _difference(caption, written)))
+        return list(graphs)
+
+    def _caption(self, graph: SceneGraph, rules: Rules, style: str, modality: str) -> str:
+        """The caption of a graph; nothing where the lexicon has no numerals but the graph has."""
+        taxonomy = rules.lexicon.taxonomy
+        if not rules.lexicon.counts and any(a.type == COUNT_TYPE for one in graph.objects for a in one.attributes):
+            return ""
+        return str(realize_captions(batch_of_graphs([graph], taxonomy), rules.lexicon, style, modality)[0])
+
+
+@dataclass
+class _Reading:
+    """Puts a graph together from what is said of it, in the order of the text."""
+
+    nouns: list[int] = field(default_factory=list)
+    attributes: list[list[int]] = field(default_factory=list)
+    edges: list[tuple[int, int]] = field(default_factory=list)
+    relations: list[int] = field(default_factory=list)
+    scene: list[int] = field(default_factory=list)
+    modality: str = MODALITIES[0]
+
+    def graph(self, events: list[Event], taxonomy: Taxonomy, counts: tuple[int, ...]) -> tuple[SceneGraph, str]:
+        """The graph and the modality that its caption is written for.
+
+        Raises:
+            GraphError: what is said makes no graph.
+        """
+        if len(events) > 2 * MAX_ELEMENTS:
+            raise GraphError(f"there are more than {MAX_ELEMENTS} elements")
+        named: dict[int, list[int]] = {}
+        before: list[int] = []
+        subject = current = -1
+        said: int | None = None
+        for event in events:
+            if event.kind in (Kind.NOUN, Kind.AGAIN):
+                places = named.setdefault(event.what, [])
+                if event.kind == Kind.NOUN:
+                    places.append(len(self.nouns))
+                    self.nouns.append(event.what)
+                    self.attributes.append([*([counts[event.numeral - 1]] if event.numeral else []), *before])
+                    before = []
+                current = places[max(event.order, 1) - 1]
+                if said is not None:
+                    self.edges.append((subject, current))
+                    self.relations.append(said)
+                    said = None
+            elif event.kind == Kind.BEFORE:
+                before.append(event.what)
+            elif event.kind == Kind.AFTER:
+                self.attributes[current].append(event.what)
+            elif event.kind in (Kind.RELATION, Kind.NEXT_RELATION):
+                subject = current if event.kind == Kind.RELATION else subject
+                said = event.what
+            elif event.kind == Kind.PHRASE:
+                self.scene.append(event.what)
+            else:
+                self.modality = MODALITIES[event.what]
+        if len(self.scene) > MAX_SCENE_ATTRIBUTES:
+            raise GraphError(f"there are {len(self.scene)} scene attributes; at most {MAX_SCENE_ATTRIBUTES} are read")
+        return to_graph(taxonomy, self.nouns, self.attributes, self.edges, self.relations, self.scene), self.modality
+
+
+# ---- messages -----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """How far a text could be read: what would have had to follow, or what is wrong with the whole."""
+
+    caption: str
+    end: int
+    expected: str
+    wrong: str = ""
+
+    def __str__(self) -> str:
+        if self.wrong:
+            return _shorten(f"not a caption: {self.wrong}")
+        read, rest = self.caption[: self.end], self.caption[self.end :]
+        after = f"after {_quote(read, tail=True)}, " if read else ""
+        found = _quote(rest) if rest else "the end"
+        return _shorten(f"not a caption: {after}expected {self.expected}; found {found}")
+
+
+def _difference(caption: str, written: str) -> str:
+    """Where the text leaves the caption of the graph that it seems to mean."""
+    same = next((i for i, (a, b) in enumerate(zip(caption, written, strict=False)) if a != b), min(len(caption), len(written)))
+    if not written:
+        return "it has a numeral, but also words in an order that captions with numerals do not have"
+    start = caption.rfind(" ", 0, same) + 1
+    after = f"after {_quote(caption[:start], tail=True)} " if start else ""
+    return f"{after}it goes on {_quote(caption[start:], 30)}, but the caption of that scene goes on {_quote(written[start:], 30)}"
+
+
+def _quote(text: str, most: int = 40, tail: bool = False) -> str:
+    """A piece of text on one line."""
+    if len(text) > most:
+        text = f"...{text[-most:]}" if tail else f"{text[:most]}..."
+    return repr(text)
+
+
+def _shorten(message: str) -> str:
+    return message if len(message) <= MAX_MESSAGE else f"{message[: MAX_MESSAGE - 3]}..."

@@ -75,12 +75,12 @@ class Phrases:
     def plural(self) -> BoolArray:
         """``(objects,)`` does the phrase take "are"?"""
         single = (self.ordinal > 0) & ((self.count > 0) | (self.number == PLURAL))
-        return ((self.count > 0) | (self.number == PLURAL)) & ~single
+        return np.asarray(((self.count > 0) | (self.number == PLURAL)) & ~single, dtype=np.bool_)
 
     @cached_property
     def uncounted(self) -> BoolArray:
         """``(objects,)`` "some sand", "some scissors": neither a nor a numeral."""
-        return ((self.number == MASS) | (self.number == PLURAL)) & (self.count == 0)
+        return np.asarray(((self.number == MASS) | (self.number == PLURAL)) & (self.count == 0), dtype=np.bool_)
 
     @cached_property
     def noun(self) -> IntArray:
@@ -109,7 +109,9 @@ class Phrases:
         last = self.batch.attribute_start[1:] - 1
         own = np.flatnonzero(self._first_attribute >= 0)
         after = np.zeros(len(last), dtype=np.bool_)
-        after[own] = _among(self.batch.attributes[last[own]] * len(self.lexicon.number) + self.batch.objects[own], self.lexicon.ambiguous_nouns)
+        after[own] = _among(
+            self.batch.attributes[last[own]] * len(self.lexicon.number) + self.batch.objects[own], self.lexicon.ambiguous_nouns
+        )
         return after | (self.ordinal > 1)
 
     @cached_property
@@ -125,7 +127,7 @@ class Phrases:
         if not plain and form in (lx.INDEFINITE, lx.INDEFINITE_CAPITAL):
             led = np.flatnonzero((self._first_attribute >= 0) & ~self.postposed)
             an[led] = self.lexicon.attribute_an[self.batch.attributes[self._first_attribute[led]]]
-        return self.lexicon.head[form, self.number, self.count, self.ordinal, an.astype(np.int64)]
+        return np.asarray(self.lexicon.head[form, self.number, self.count, self.ordinal, an.astype(np.int64)], dtype=np.int64)
 
     def adjectives(self, tags: bool = False) -> IntArray:
         """``(attributes,)`` token before the noun; empty for numerals and where attributes stand after it."""

@@ -81,7 +81,17 @@ def question_type() -> pa.DataType:
     """The Arrow type of one question as it is built here: words that recur are dictionaries."""
     word = pa.dictionary(pa.int32(), pa.string())
     return pa.struct(
-        [("id", word), ("kind", word), ("form", word), ("text", pa.string()), ("answer", word), ("choices", pa.list_(word)), ("depends_on", pa.list_(word)), ("elements", pa.list_(word)), ("foil", word)]
+        [
+            ("id", word),
+            ("kind", word),
+            ("form", word),
+            ("text", pa.string()),
+            ("answer", word),
+            ("choices", pa.list_(word)),
+            ("depends_on", pa.list_(word)),
+            ("elements", pa.list_(word)),
+            ("foil", word),
+        ]
     )
 
 
@@ -160,7 +170,9 @@ class _Asker:
         head, noun = self.phrases.head(lx.BE_DEFINITE)[self.owner[own]], self.phrases.noun[self.owner[own]]
         tokens: list[IntArray | int] = [head, noun, self.lexicon.predicate_question + values]
         needs = [self.place[self.owner[own]]]
-        return _Family(self._attribute_kind(own), YES_NO, self.attribute_row[own], tokens, TOKEN[answer], self.attribute_element[own], needs, foil)
+        return _Family(
+            self._attribute_kind(own), YES_NO, self.attribute_row[own], tokens, TOKEN[answer], self.attribute_element[own], needs, foil
+        )
 
     def _attributes(self) -> _Family:
         own = self._described()
@@ -171,8 +183,22 @@ class _Asker:
         return np.flatnonzero(self.phrases.is_count & (self.phrases.ordinal[self.owner] == 0))
 
     def _count_family(self, own: IntArray, values: IntArray, answer: str, foil: int = -1) -> _Family:
-        tokens: list[IntArray | int] = [TOKEN["Are there exactly "], self.lexicon.adjective + values, self.phrases.noun[self.owner[own]], TOKEN["?"]]
-        return _Family(COUNTING, YES_NO, self.attribute_row[own], tokens, TOKEN[answer], self.attribute_element[own], [self.place[self.owner[own]]], foil)
+        tokens: list[IntArray | int] = [
+            TOKEN["Are there exactly "],
+            self.lexicon.adjective + values,
+            self.phrases.noun[self.owner[own]],
+            TOKEN["?"],
+        ]
+        return _Family(
+            COUNTING,
+            YES_NO,
+            self.attribute_row[own],
+            tokens,
+            TOKEN[answer],
+            self.attribute_element[own],
+            [self.place[self.owner[own]]],
+            foil,
+        )
 
     def _counts(self) -> _Family:
         own = self._counted()
@@ -260,7 +286,9 @@ class _Asker:
         there = (options >= 0).sum(axis=1)
         turn = (mix(keys) % there.astype(np.uint64)).astype(np.int64) if len(keys) else np.zeros(0, dtype=np.int64)
         columns = np.arange(CHOICES)
-        place = np.where(columns[None, :] < there[:, None], (columns[None, :] - turn[:, None]) % np.maximum(there, 1)[:, None], columns[None, :])
+        place = np.where(
+            columns[None, :] < there[:, None], (columns[None, :] - turn[:, None]) % np.maximum(there, 1)[:, None], columns[None, :]
+        )
         return np.take_along_axis(options, place, axis=1)
 
     def _absent_tokens(self, row: IntArray, step: IntArray) -> IntArray:
@@ -289,7 +317,9 @@ class _Asker:
         """One a scene, about an object drawn from it."""
         counts = np.diff(self.batch.object_start).astype(np.uint64)
         own = self.batch.object_start[:-1] + (mix(self.keys + np.uint64(5)) % counts).astype(np.int64)
-        family = _Family(EXISTENCE, CHOICE, self.row[own], [TOKEN[f"Which of these is in the {MEDIUM[self.modality]}?"]], 0, self.place[own])
+        family = _Family(
+            EXISTENCE, CHOICE, self.row[own], [TOKEN[f"Which of these is in the {MEDIUM[self.modality]}?"]], 0, self.place[own]
+        )
         return self._with_choices(family, self.phrases.noun[own], self._absent_tokens(family.row, self.place[own]), 1)
 
     def _which_attribute(self) -> _Family:
@@ -314,7 +344,15 @@ class _Asker:
         if always:
             before = np.where(before > 0, before, TOKEN["Which of these describes "])
         tokens: list[IntArray | int] = [before, self.phrases.head(lx.DEFINITE)[objects], self.phrases.noun[objects], after]
-        return _Family(self._attribute_kind(own), OPEN, self.attribute_row[own], tokens, self.lexicon.value + values, self.attribute_element[own], [self.place[objects]])
+        return _Family(
+            self._attribute_kind(own),
+            OPEN,
+            self.attribute_row[own],
+            tokens,
+            self.lexicon.value + values,
+            self.attribute_element[own],
+            [self.place[objects]],
+        )
 
     def _which_count(self) -> _Family:
         family = self._open_count()
@@ -358,20 +396,32 @@ class _Asker:
         own = self._counted()
         values = self.batch.attributes[own]
         tokens: list[IntArray | int] = [TOKEN["How many "], self.phrases.noun[self.owner[own]], TOKEN[" are there?"]]
-        return _Family(COUNTING, OPEN, self.attribute_row[own], tokens, self.lexicon.value + values, self.attribute_element[own], [self.place[self.owner[own]]])
+        return _Family(
+            COUNTING,
+            OPEN,
+            self.attribute_row[own],
+            tokens,
+            self.lexicon.value + values,
+            self.attribute_element[own],
+            [self.place[self.owner[own]]],
+        )
 
     def _open_target(self) -> _Family:
         person = self.aids.person[self.batch.objects[self.target]]
         head = np.where(person, self.phrases.head(lx.WHO_BE)[self.subject], self.phrases.head(lx.WHAT_BE)[self.subject])
         tokens: list[IntArray | int] = [head, self.phrases.noun[self.subject], self.lexicon.relation_question + self.batch.relations]
-        return _Family(RELATION, OPEN, self.relation_row, tokens, self.phrases.noun[self.target], self.relation_element, [self.place[self.subject]])
+        return _Family(
+            RELATION, OPEN, self.relation_row, tokens, self.phrases.noun[self.target], self.relation_element, [self.place[self.subject]]
+        )
 
     def _open_scene(self) -> _Family:
         own = self._asked_scene()
         values = self.batch.scene_attributes[own]
         words = self.lexicon.scene_open[self.taxonomy.scene_attributes.type_index[values].astype(np.int64)]
         own, values, words = own[words > 0], values[words > 0], words[words > 0]
-        return _Family(self._scene_kind(own), OPEN, self.scene_row[own], [words], self.lexicon.scene_value + values, self.scene_element[own])
+        return _Family(
+            self._scene_kind(own), OPEN, self.scene_row[own], [words], self.lexicon.scene_value + values, self.scene_element[own]
+        )
 
     # ---- laying out -------------------------------------------------------------------------------------------------------
 
@@ -459,7 +509,11 @@ def _aids(lexicon: lx.Lexicon, modality: str) -> _Aids:
     def neighbour(step: int) -> IntArray:
         return np.array([by_number.get(int(n) + step, -1) if n else -1 for n in lexicon.count_number], dtype=np.int64)
 
-    near = np.stack([neighbour(step) for step in (-1, 1, 2, -2, 3, -3)], axis=1) if len(lexicon.count_number) else np.zeros((0, 6), dtype=np.int64)
+    near = (
+        np.stack([neighbour(step) for step in (-1, 1, 2, -2, 3, -3)], axis=1)
+        if len(lexicon.count_number)
+        else np.zeros((0, 6), dtype=np.int64)
+    )
     near = np.take_along_axis(near, np.argsort(near < 0, axis=1, kind="stable"), axis=1)
     return _Aids(
         absent=AbsentObjects(taxonomy),
@@ -472,4 +526,3 @@ def _aids(lexicon: lx.Lexicon, modality: str) -> _Aids:
         last_count=neighbour(-1),
         near_counts=near,
     )
-

@@ -99,7 +99,8 @@ class SceneGraph:
         """The graph as it stands in a record."""
         return {
             "objects": [
-                {"id": one.id, "name": one.name, "attributes": [{"type": a.type, "value": a.value} for a in one.attributes]} for one in self.objects
+                {"id": one.id, "name": one.name, "attributes": [{"type": a.type, "value": a.value} for a in one.attributes]}
+                for one in self.objects
             ],
             "relations": [{"subject": r.subject, "predicate": r.predicate, "object": r.object} for r in self.relations],
             "scene_attributes": [{"type": a.type, "value": a.value} for a in self.scene_attributes],
@@ -121,7 +122,8 @@ class SceneGraph:
         for place, entry in enumerate(_list(data, "objects")):
             _keys(entry, f"objects[{place}]", ("id", "name"), ("attributes",))
             attributes = tuple(
-                _pair(value, f"objects[{place}].attributes[{i}]", Attribute) for i, value in enumerate(_list(entry, "attributes", optional=True))
+                _pair(value, f"objects[{place}].attributes[{i}]", Attribute)
+                for i, value in enumerate(_list(entry, "attributes", optional=True))
             )
             objects.append(Object(_text(entry, "id", f"objects[{place}]"), _text(entry, "name", f"objects[{place}]"), attributes))
         relations = []
@@ -129,7 +131,9 @@ class SceneGraph:
             where = f"relations[{place}]"
             _keys(entry, where, ("subject", "predicate", "object"), ())
             relations.append(Relation(_text(entry, "subject", where), _text(entry, "predicate", where), _text(entry, "object", where)))
-        scene = tuple(_pair(value, f"scene_attributes[{i}]", SceneAttribute) for i, value in enumerate(_list(data, "scene_attributes", optional=True)))
+        scene = tuple(
+            _pair(value, f"scene_attributes[{i}]", SceneAttribute) for i, value in enumerate(_list(data, "scene_attributes", optional=True))
+        )
         return cls(tuple(objects), tuple(relations), scene)
 
     def same_scene(self, other: SceneGraph) -> bool:
@@ -141,9 +145,7 @@ class SceneGraph:
 
         Colour refinement, then the smallest relation list over the orders that refinement leaves open.
         """
-        colors = {
-            one.id: repr((one.name, sorted((a.type, a.value) for a in one.attributes))) for one in self.objects
-        }
+        colors = {one.id: repr((one.name, sorted((a.type, a.value) for a in one.attributes))) for one in self.objects}
         for _ in range(len(self.objects)):
             seen: dict[str, list[tuple[str, str, str]]] = {one.id: [] for one in self.objects}
             for r in self.relations:

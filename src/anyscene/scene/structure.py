@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from itertools import permutations, product
 
 from anyscene.errors import SpecError
@@ -113,7 +113,7 @@ def subject_order(size: int, edges: tuple[Edge, ...]) -> list[tuple[int, tuple[i
     return sentences
 
 
-@lru_cache(maxsize=None)
+@cache
 def enumerate_components(complexity: int) -> tuple[Component, ...]:
     """All components of a complexity, one per isomorphism class, in a fixed order."""
     found = []
@@ -129,7 +129,7 @@ def enumerate_components(complexity: int) -> tuple[Component, ...]:
     return tuple(found)
 
 
-@lru_cache(maxsize=None)
+@cache
 def enumerate_structures(complexity: int) -> tuple[Structure, ...]:
     """All structures of a complexity up to isomorphism, in a fixed order.
 
@@ -204,7 +204,7 @@ def _weights(total: int, size: int) -> Iterator[tuple[int, ...]]:
             yield (first, *rest)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _connected(size: int, num_edges: int) -> tuple[tuple[Edge, ...], ...]:
     """Connected acyclic directed graphs, one per isomorphism class.
 
@@ -278,7 +278,7 @@ def _canonical(size: int, edges: tuple[Edge, ...]) -> tuple[int, tuple[Edge, ...
     return best, tuple((bit // size, bit % size) for bit in range(size * size) if best >> bit & 1)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _automorphisms(size: int, edges: tuple[Edge, ...]) -> tuple[Permutation, ...]:
     """Permutations of the objects that keep the edges; the identity among them."""
     own = set(edges)

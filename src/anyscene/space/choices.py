@@ -43,7 +43,7 @@ class Menus:
     @property
     def radix(self) -> IntArray:
         """``(menus,)`` how many different picks each menu has."""
-        return self.picks.sum(axis=1)
+        return np.asarray(self.picks.sum(axis=1), dtype=np.int64)
 
     def pick(self, menu: IntArray, digit: IntArray, key: U64) -> tuple[IntArray, IntArray, IntArray]:
         """(first value, where its list begins, length of the list) of the competing values of each pick.

@@ -22,6 +22,7 @@ def combination(rank: int, size: int) -> list[int]:
 
 
 def combination_rank(values: Sequence[int]) -> int:
+    """The number of a set of naturals, given ascending."""
     return sum(comb(value, k + 1) for k, value in enumerate(values))
 
 
@@ -31,4 +32,5 @@ def multiset(rank: int, size: int) -> list[int]:
 
 
 def multiset_rank(falling: list[int]) -> int:
+    """The number of a multiset of naturals, given from large to small."""
     return combination_rank([value + i for i, value in enumerate(reversed(falling))])

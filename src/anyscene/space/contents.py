@@ -143,5 +143,8 @@ class Contents:
             return combination_rank(places)
         if len(closed) > 1:
             raise SpecError(f"the attributes {', '.join(self.tables.taxonomy.attributes.values[v] for v in closed)} exclude each other")
-        return comb(len(free), len(own)) + self.position(exclusive, closed[0], "attribute") * comb(len(free), len(own) - 1) + combination_rank(places)
-
+        return (
+            comb(len(free), len(own))
+            + self.position(exclusive, closed[0], "attribute") * comb(len(free), len(own) - 1)
+            + combination_rank(places)
+        )

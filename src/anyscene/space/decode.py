@@ -23,7 +23,9 @@ def to_graph(
     scene_kinds, scene_values = taxonomy.scene_attributes.type_index, taxonomy.scene_attributes.values
     return SceneGraph(
         tuple(
-            Object(f"o{i}", taxonomy.objects.names[noun], tuple(Attribute(taxonomy.attribute_types.names[kinds[a]], values[a]) for a in own))
+            Object(
+                f"o{i}", taxonomy.objects.names[noun], tuple(Attribute(taxonomy.attribute_types.names[kinds[a]], values[a]) for a in own)
+            )
             for i, (noun, own) in enumerate(zip(nouns, attributes, strict=True))
         ),
         tuple(Relation(f"o{a}", taxonomy.relations.names[r], f"o{b}") for (a, b), r in zip(edges, relations, strict=True)),

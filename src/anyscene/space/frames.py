@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from anyscene.errors import EmptySpaceError
-from anyscene.scene.structure import Component, Permutation, Structure, enumerate_structures
 from anyscene.scene.keyed import key_of
+from anyscene.scene.structure import Component, Permutation, Structure, enumerate_structures
 from anyscene.space.spec import SceneSpec
 from anyscene.space.tables import Seed, Tables
 
@@ -59,7 +59,9 @@ def check_fit(spec: SceneSpec, seed: Seed) -> None:
     """Raise where the contained graph is larger than the scenes may be, or runs in a circle."""
     size = len(seed.nouns) + len(seed.relations) + sum(map(len, seed.attributes))
     if size > spec.complexity[1]:
-        raise EmptySpaceError(f"the graph to contain has complexity {size}, more than the {spec.complexity[1]} asked for: raise --complexity")
+        raise EmptySpaceError(
+            f"the graph to contain has complexity {size}, more than the {spec.complexity[1]} asked for: raise --complexity"
+        )
     pairs = {(a, b) for a, _, b in seed.relations}
     rest = set(range(len(seed.nouns)))
     while rest:
@@ -76,9 +78,7 @@ def _allowed(spec: SceneSpec, structure: Structure) -> bool:
 
 def free_frame(structure: Structure) -> Frame:
     """A structure with nothing given."""
-    parts = tuple(
-        Part(part, (-1,) * part.size, (-1,) * len(part.edges), part.automorphisms, copies) for part, copies in structure.parts
-    )
+    parts = tuple(Part(part, (-1,) * part.size, (-1,) * len(part.edges), part.automorphisms, copies) for part, copies in structure.parts)
     return Frame(structure, parts, structure.code)
 
 
@@ -116,7 +116,13 @@ def lay_seed(structure: Structure, seed: Seed, positions: list[int]) -> Frame:
             relations = tuple(given.get((turned[a], turned[b]), -1) for a, b in component.edges)
             grouped.setdefault((component, seeds, relations), []).append(turned)
     parts = tuple(
-        Part(component, seeds, relations, tuple(g for g in component.automorphisms if all(seeds[g[i]] == s for i, s in enumerate(seeds))), tuple(copies))
+        Part(
+            component,
+            seeds,
+            relations,
+            tuple(g for g in component.automorphisms if all(seeds[g[i]] == s for i, s in enumerate(seeds))),
+            tuple(copies),
+        )
         for (component, seeds, relations), copies in grouped.items()
     )
     marks = sorted((part.component.edges, part.component.attributes, part.seeds, len(part.copies)) for part in parts)

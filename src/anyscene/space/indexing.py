@@ -17,7 +17,6 @@ from functools import lru_cache
 from itertools import product
 from math import comb, prod
 
-
 from anyscene.scene.structure import Permutation
 from anyscene.space.combinations import combination, combination_rank, multiset, multiset_rank
 from anyscene.space.contents import Content, Contents
@@ -139,7 +138,9 @@ class Indexer:
         inner = self._rank_slots(part, group, known, words)
         return None if inner is None else rank + inner
 
-    def _menu(self, part: Part, group: tuple[Permutation, ...], known: dict[int, int]) -> list[tuple[dict[int, int], tuple[Permutation, ...], int]] | None:
+    def _menu(
+        self, part: Part, group: tuple[Permutation, ...], known: dict[int, int]
+    ) -> list[tuple[dict[int, int], tuple[Permutation, ...], int]] | None:
         """The next choice of classes: (classes of the next objects, symmetries left, fillings); ``None`` when slots can be filled."""
         name = (part.component, part.seeds, part.given, group, tuple(sorted(known.items())))
         if name in self._menus:
@@ -281,10 +282,11 @@ class Indexer:
                 self._read_leaf(part, known, i, value, words)
 
     def _read_leaf(self, part: Part, known: dict[int, int], leaf: int, value: int, words: _Words) -> None:
-        for own, block in enumerate(self._leaf_classes(part, known, leaf)):
-            if value < block:
-                break
-            value -= block
+        blocks = self._leaf_classes(part, known, leaf)
+        own = 0
+        while value >= blocks[own]:
+            value -= blocks[own]
+            own += 1
         for i, (a, b) in enumerate(part.component.edges):
             if leaf in (a, b):
                 ends = (own, known[b]) if a == leaf else (known[a], own)

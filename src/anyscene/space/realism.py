@@ -24,7 +24,7 @@ _UNIT = 256
 
 def width_of(realism: float) -> int:
     """How many values compete for a place: 1 at 0.5, 16 at both ends."""
-    return max(1, round(MAX_WIDTH ** (2 * abs(realism - 0.5))))
+    return max(1, round(math.pow(MAX_WIDTH, 2 * abs(realism - 0.5))))
 
 
 def beta_of(realism: float) -> float:
@@ -49,4 +49,4 @@ def winners(scores: NDArray[np.float32], beta: float, keys: U64) -> IntArray:
     columns = np.arange(scores.shape[1], dtype=np.uint64)
     noise = _gumbel()[(mix(keys[:, None] + columns[None, :]) & np.uint64(_STEPS - 1)).astype(np.int64)]
     worth = np.rint(scores * (beta * 16)).astype(np.int64) * (_UNIT // 16)
-    return np.argmax(worth + noise, axis=1)
+    return np.asarray(np.argmax(worth + noise, axis=1), dtype=np.int64)

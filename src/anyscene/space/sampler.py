@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 
 from anyscene.errors import EmptySpaceError
 from anyscene.scene.batch import SceneBatch, Shape, owners, starts_of
+from anyscene.scene.keyed import U64, key_of, mix, permutation, permute_int, shuffle_digits
 from anyscene.space.choices import Menus, build_menus
 from anyscene.space.counting import Counter
 from anyscene.space.frames import Frame, Part
 from anyscene.space.indexing import Filling, Indexer
-from anyscene.scene.keyed import U64, key_of, mix, permutation, permute_int, shuffle_digits
 from anyscene.space.realism import beta_of, width_of, winners
 from anyscene.space.scene_sets import SceneSets
 from anyscene.space.schedule import ENDLESS, Node
@@ -63,7 +63,16 @@ class Sampler:
         EmptySpaceError: no frame has any scene.
     """
 
-    def __init__(self, spec: SceneSpec, tables: Tables, frames: dict[int, tuple[Frame, ...]], counter: Counter, indexer: Indexer, sets: SceneSets, seed: int) -> None:
+    def __init__(
+        self,
+        spec: SceneSpec,
+        tables: Tables,
+        frames: dict[int, tuple[Frame, ...]],
+        counter: Counter,
+        indexer: Indexer,
+        sets: SceneSets,
+        seed: int,
+    ) -> None:
         self.spec, self.tables, self.seed, self.sets = spec, tables, seed, sets
         self.key = key_of("rows", seed)
         self.counter, self.indexer = counter, indexer
@@ -120,8 +129,8 @@ class Sampler:
                     order = used[permutation(len(used), key_of("deal", self.seed, count, deal))]
                     self._menu[owner, count, deal] = len(lists)
                     for slot in range(count):
-                        kinds = set(order[slot::count].tolist())
-                        lists.append([values if kind in kinds else empty for kind, values in enumerate(own)])
+                        dealt = set(order[slot::count].tolist())
+                        lists.append([values if kind in dealt else empty for kind, values in enumerate(own)])
                 bounds.append((owner, count))
         self._attribute_menus = build_menus(lists, weights, self.width)
         radix = self._attribute_menus.radix
@@ -161,7 +170,7 @@ class Sampler:
         """Per frame: where each place draws its noun from, and how many rows it has."""
         count = len(self.frames)
         width = max(frame.structure.num_objects for frame in self.frames)
-        edges = max(max((len(frame.structure.edges) for frame in self.frames)), 1)
+        edges = max(max(len(frame.structure.edges) for frame in self.frames), 1)
         self._size = np.ones((count, width), dtype=np.int64)
         self._base = np.zeros((count, width), dtype=np.int64)
         self._seed_at = np.full((count, width), -1, dtype=np.int64)
@@ -417,7 +426,11 @@ class Sampler:
         key = mix(draft.key[row] + (draft.place[object_of] * 64 + slot + 5000).astype(np.uint64))
         scores = self.tables.taxonomy.plausibility.attribute_scores
         values[free] = self._pick(
-            self._attribute_menus, menu[free], digits[free], key[free], lambda option, own: scores(draft.objects[object_of[free[own]]], option)
+            self._attribute_menus,
+            menu[free],
+            digits[free],
+            key[free],
+            lambda option, own: scores(draft.objects[object_of[free[own]]], option),
         )
         if self.tables.seed:
             flat = np.concatenate([np.array(own, dtype=np.int64) for own in self.tables.seed.attributes])
@@ -437,7 +450,7 @@ class Sampler:
         kinds[known] = self.tables.taxonomy.attributes.type_index[values[known]]
         total = len(self.tables.taxonomy.attributes)
         rank = (object_of * (len(self.tables.taxonomy.attribute_types) + 1) + kinds) * (total + 1) + np.where(known, values, 0)
-        return values[np.argsort(rank, kind="stable")]
+        return np.asarray(values[np.argsort(rank, kind="stable")], dtype=np.int64)
 
     def _relations(self, draft: _Draft, digits: IntArray, menu: IntArray) -> IntArray:
         """Predicates in caption order."""
@@ -449,7 +462,11 @@ class Sampler:
         starts = draft.object_start[draft.rel_row]
         subjects, targets = draft.objects[starts + draft.ends[:, 0]], draft.objects[starts + draft.ends[:, 1]]
         values[free] = self._pick(
-            self._relation_menus, menu[free], digits[free], key[free], lambda option, own: scores(subjects[free[own]], option, targets[free[own]])
+            self._relation_menus,
+            menu[free],
+            digits[free],
+            key[free],
+            lambda option, own: scores(subjects[free[own]], option, targets[free[own]]),
         )
         return values
 
@@ -457,15 +474,17 @@ class Sampler:
         """One value a slot; where values compete, the winner."""
         place, begin, length = menus.pick(menu, digit, key)
         if self.width == 1:
-            return menus.values[begin + place]
+            return np.asarray(menus.values[begin + place], dtype=np.int64)
         steps = np.arange(self.width, dtype=np.int64)
         options = menus.values[begin[:, None] + (place[:, None] + steps) % length[:, None]]
         rows = np.repeat(np.arange(len(menu)), self.width)
         scores = score(options.ravel(), rows).reshape(options.shape)
         scores[steps[None, :] >= np.minimum(length, self.width)[:, None]] = -1e4 * np.sign(self.beta)
-        return options[np.arange(len(menu)), winners(scores, self.beta, mix(key + np.uint64(3)))]
+        return np.asarray(options[np.arange(len(menu)), winners(scores, self.beta, mix(key + np.uint64(3)))], dtype=np.int64)
 
-    def _exact_row(self, draft: _Draft, row: int, inner: int, key: int, set_size: int, attributes: IntArray, relations: IntArray) -> tuple[int, ...]:
+    def _exact_row(
+        self, draft: _Draft, row: int, inner: int, key: int, set_size: int, attributes: IntArray, relations: IntArray
+    ) -> tuple[int, ...]:
         """Fill a row of a frame that is drawn from its exact numbering; its scene attributes are returned."""
         frame = self.frames[int(draft.frame[row])]
         sets = self.sets.count(set_size)
@@ -542,7 +561,7 @@ def _slices(part: Part) -> list[tuple[int, int, bool]]:
     """
     size = part.component.size
     slices = [(0, 1, False)] * size
-    group = list(part.automorphisms)
+    group: list[tuple[int, ...]] = list(part.automorphisms)
     broken: list[list[int]] = []
     while len(group) > 1:
         orbits = sorted({tuple(sorted({g[node] for g in group})) for node in range(size)}, key=lambda orbit: (len(orbit), orbit))

@@ -66,7 +66,7 @@ class SceneSets:
             elif size == 2:
                 total = int(weight @ near @ weight) // 2
             elif size == 3:
-                total = int(round(float(((near * weight) @ near * near * weight[:, None] * weight[None, :]).sum()))) // 6
+                total = round(float(((near * weight) @ near * near * weight[:, None] * weight[None, :]).sum())) // 6
             else:
                 total = 0
                 for place, g in enumerate(chosen):

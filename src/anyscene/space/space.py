@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from anyscene.errors import EmptySpaceError, SpecError
 from anyscene.scene.batch import SceneBatch, Shape, starts_of
 from anyscene.scene.graph import SceneGraph
+from anyscene.scene.keyed import key_of, permute_int
 from anyscene.scene.structure import identify
 from anyscene.space.contents import Contents
 from anyscene.space.counting import Counter
 from anyscene.space.decode import to_graph
 from anyscene.space.frames import Frame, check_fit, enumerate_frames, free_frame, lay_seed
 from anyscene.space.indexing import Filling, Indexer
-from anyscene.scene.keyed import key_of, permute_int
 from anyscene.space.sampler import Sampler, put_filling
 from anyscene.space.scene_sets import SceneSets
 from anyscene.space.spec import SceneSpec
@@ -111,10 +111,10 @@ class Space:
         number = bisect_right(self._starts, index) - 1
         frame = self._all_frames[number]
         rank, scene = divmod(index - self._starts[number], sum(self.set_counts.values()))
-        for size, count in self.set_counts.items():
-            if scene < count:
-                break
-            scene -= count
+        size = self.spec.scene_attributes[0]
+        while scene >= self.set_counts[size]:
+            scene -= self.set_counts[size]
+            size += 1
         return frame, self.indexer.unrank(frame, rank), self.sets.unrank(size, scene)
 
     def rows(self, seed: int) -> Sampler | UniformRows:
@@ -185,7 +185,7 @@ class Space:
         if frame.code not in self._frame_numbers:
             raise SpecError("the structure of the scene is not one that this space has")
         number = self._frame_numbers[frame.code]
-        turned = {mine: theirs for mine, theirs in _same_places(frame, self._all_frames[number])}
+        turned = dict(_same_places(frame, self._all_frames[number]))
         positions = {node: turned[position] for node, position in positions.items()}
         at_position = {position: node for node, position in positions.items()}
         moved = {(positions[a], positions[b]): r for (a, b), r in edges.items()}

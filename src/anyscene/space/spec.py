@@ -102,7 +102,9 @@ class SceneSpec:
         if self.order not in ORDERS:
             raise SpecError(f"order {self.order!r}: it must be one of {', '.join(ORDERS)}")
         if self.order == "uniform" and self.realism not in (0.0, UNIFORM_REALISM):
-            raise SpecError(f"order uniform draws all scenes alike, so realism {self.realism} has no effect: leave it at 0.5, or 0 without class rules")
+            raise SpecError(
+                f"order uniform draws all scenes alike, so realism {self.realism} has no effect: leave it at 0.5, or 0 without class rules"
+            )
 
     @property
     def class_rules(self) -> bool:

@@ -14,8 +14,8 @@ def prove_split(train: Space, test: Space) -> dict[str, Any]:
     """Count what the two sides have and share, element by element, pair by pair, structure by structure.
 
     Returns:
-        ``by``: what they must not share; ``checked``: for each kind (``elements``, ``pairs``, ``structures``) how many the training side has,
-        the test side has, and both have.
+        ``by``: what they must not share; ``checked``: for each kind (``elements``, ``pairs``, ``structures``) how many the training
+        side has, the test side has, and both have.
 
     Raises:
         SpecError: they share what they must not share.

@@ -227,9 +227,7 @@ def _seed(taxonomy: Taxonomy, graph: SceneGraph) -> Seed:
     pairs = [frozenset((r.subject, r.object)) for r in graph.relations]
     if len(set(pairs)) < len(pairs):
         raise SpecError("the graph to contain has two relations between one pair of objects; a scene has at most one")
-    attributes = tuple(
-        tuple(sorted(find(a.value, taxonomy.attribute_index, "attribute") for a in one.attributes)) for one in graph.objects
-    )
+    attributes = tuple(tuple(sorted(find(a.value, taxonomy.attribute_index, "attribute") for a in one.attributes)) for one in graph.objects)
     exclusive, kinds = taxonomy.attributes.exclusive, taxonomy.attributes.type_index
     for one, values in zip(graph.objects, attributes, strict=True):
         closed = [kinds[value] for value in values if exclusive[value]]

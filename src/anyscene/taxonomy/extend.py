@@ -129,7 +129,9 @@ def _more_attributes(old: t.Attributes, values: list[tuple[str, str]], types: t.
     return t.Attributes(
         values=(*old.values, *words),
         predicates=(*old.predicates, *words),
-        type_index=np.append(moved[old.type_index] if len(old) else old.type_index, np.array([at[kind] for kind, _ in values], dtype=np.int16)).astype(np.int16),
+        type_index=np.append(
+            moved[old.type_index] if len(old) else old.type_index, np.array([at[kind] for kind, _ in values], dtype=np.int16)
+        ).astype(np.int16),
         fits=_wider(old.fits, count, wide),
         exclusive=np.append(old.exclusive, np.ones(count, dtype=np.bool_)),
         opposite=np.append(old.opposite, np.full(count, -1, dtype=np.int32)).astype(np.int32),
@@ -170,6 +172,4 @@ def _more_scene_attributes(old: t.SceneAttributes, values: list[tuple[str, str]]
 
 def _more_vectors(vectors: dict[str, np.ndarray], *counts: int) -> dict[str, np.ndarray]:
     sizes = dict(zip(("objects", "attributes", "relations", "scene_attributes"), counts, strict=True))
-    return {
-        name: np.pad(array, ((0, sizes[name]), (0, 0))) if sizes.get(name) else array for name, array in vectors.items()
-    }
+    return {name: np.pad(array, ((0, sizes[name]), (0, 0))) if sizes.get(name) else array for name, array in vectors.items()}

@@ -165,7 +165,9 @@ class _Reader:
             for parent in up:
                 if parent not in parents:
                     row = rows.get(node)
-                    report.append(Problem(row.file if row else "hypernyms.tsv", row.line if row else 1, f"unknown parent {parent!r} of {node!r}"))
+                    report.append(
+                        Problem(row.file if row else "hypernyms.tsv", row.line if row else 1, f"unknown parent {parent!r} of {node!r}")
+                    )
                 else:
                     children.setdefault(parent, []).append(node)
                     waiting[node] += 1
@@ -180,7 +182,9 @@ class _Reader:
         if done < len(parents):
             node = next(node for node, count in waiting.items() if count > 0)
             row = rows.get(node)
-            report.append(Problem(row.file if row else "hypernyms.tsv", row.line if row else 1, f"{node!r} is above itself in the hypernym tree"))
+            report.append(
+                Problem(row.file if row else "hypernyms.tsv", row.line if row else 1, f"{node!r} is above itself in the hypernym tree")
+            )
 
     def _types(self) -> dict[str, dict[str, Row]]:
         kinds: dict[str, dict[str, Row]] = {}
@@ -192,6 +196,7 @@ class _Reader:
 
     def _type_table(self, used: dict[str, None], rows: dict[str, Row]) -> t.Types:
         """Types in use, in word order."""
+
         def order(name: str) -> int:
             cell = rows[name].text("order", "50") if name in rows else "50"
             try:
@@ -276,7 +281,13 @@ class _Reader:
         sets = {row.text("name").removeprefix("@"): row.names("members") for row in self.folder.rows("sets.tsv", ("name",), ("members",))}
         optional = ("group", "modalities", "contradicts", "visible", "question")
         columns = ("value", "type", "phrase")
-        rows = list(unique(self.folder.rows("scene_attributes.tsv", columns, optional), lambda row: f"{row.text('type')}={row.text('value')}", "the value"))
+        rows = list(
+            unique(
+                self.folder.rows("scene_attributes.tsv", columns, optional),
+                lambda row: f"{row.text('type')}={row.text('value')}",
+                "the value",
+            )
+        )
         rows = list(unique(iter(rows), lambda row: row.text("phrase"), "the phrase"))
         types = self._type_table(dict.fromkeys(row.text("type") for row in rows), kinds)
         type_at = {name: index for index, name in enumerate(types.names)}
@@ -359,8 +370,8 @@ class _Reader:
 def _plain(row: Row, column: str) -> None:
     """Words that go into captions: no comma and no sentence end, which captions are parsed by."""
     text = row.text(column)
-    if any(mark in text for mark in ",;:?!()\"") or text.endswith("."):
-        row.problem(f"{column} {text!r} has punctuation that captions cannot hold (, ; : ? ! ( ) \" or a final .)")
+    if any(mark in text for mark in ',;:?!()"') or text.endswith("."):
+        row.problem(f'{column} {text!r} has punctuation that captions cannot hold (, ; : ? ! ( ) " or a final .)')
 
 
 def _plural(row: Row, number: int) -> str:

@@ -1,0 +1,207 @@
+"""Speed, scaling, start-up and memory of the engine, all in one run, on one core, with one thread.
+
+    python perf/bench.py [--rows N] [--rounds N] [--only NAME ...] [--long] [--reference DIR] [--json FILE]
+
+Rates are rows per CPU second of the process, the best of several rounds, after a warm-up on other rows. With --reference DIR (or
+REFERENCE_CODE=DIR), a checkout of the paper's released code (RAIVNLab/GenerateAnyScene, never part of this repository) is measured in
+the same run and compared with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy
+import pyarrow
+from rich.console import Console
+from rich.table import Table
+
+import anyscene
+from anyscene import SceneSpace
+from anyscene.dataset import ROWS_PER_CHUNK, RecordSource, generate
+from measure import best_cpu_seconds, best_wall_seconds, cpu_seconds, folder_bytes, peak_mib, restart_on_one_core
+
+REFERENCE_COMPLEXITY = (4, 7)
+REFERENCE_SCENE_ATTRIBUTES = (1, 4)
+WARM_UP = 10**9  # the first of the rows that are made before the clock starts; no timed round makes them
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One number: what was measured, how much, of what."""
+
+    part: str
+    name: str
+    value: float
+    unit: str
+    note: str = ""
+
+
+def read_arguments() -> argparse.Namespace:
+    """The options of the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rows", type=int, default=100_000, metavar="N", help="rows of one round (default 100,000)")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds, of which the best counts (default 3)")
+    parser.add_argument("--only", nargs="+", choices=sorted(PARTS), default=[*PARTS], metavar="NAME", help=f"of: {', '.join(PARTS)}")
+    parser.add_argument("--memory-rows", type=int, default=1_000_000, metavar="N", help="rows of the long run (default 1,000,000)")
+    parser.add_argument("--long", dest="memory_rows", action="store_const", const=10_000_000, help="a long run of 10,000,000 rows")
+    parser.add_argument("--reference", default=os.environ.get("REFERENCE_CODE"), metavar="DIR", help="a checkout of the paper's code")
+    parser.add_argument("--reference-python", default=sys.executable, metavar="FILE", help="the Python that has what that code needs")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here as well")
+    return parser.parse_args()
+
+
+def make_rows(source: RecordSource, start: int, rows: int, *, questions: bool) -> None:
+    """Make rows in memory, in the chunks that `generate` makes."""
+    for first in range(start, start + rows, ROWS_PER_CHUNK):
+        source.table(first, min(first + ROWS_PER_CHUNK, start + rows), questions=questions)
+
+
+def write_rows(source: RecordSource, start: int, rows: int, *, questions: bool) -> int:
+    """Write rows to Parquet in a folder that is gone afterwards; the bytes written."""
+    with tempfile.TemporaryDirectory() as folder:
+        generate(source, rows, folder, start=start, questions=questions, quiet=True)
+        return folder_bytes(Path(folder))
+
+
+def first_row(complexity: tuple[int, int]) -> None:
+    """Make one row of a space, from nothing."""
+    SceneSpace(complexity=complexity).table(0, 1)
+
+
+def throughput(arguments: argparse.Namespace) -> Iterator[Measurement]:
+    """Rows per CPU second at complexity 4 to 8, and of what a record is made."""
+    rows, rounds = arguments.rows, arguments.rounds
+    yield Measurement("throughput", "the space and its first row, from nothing", cpu_seconds(partial(first_row, (4, 8))), "s")
+    source = SceneSpace(complexity=(4, 8)).source()
+    for questions, what in ((True, "graph, caption and questions"), (False, "graph and caption")):
+        make_rows(source, WARM_UP, min(rows, ROWS_PER_CHUNK), questions=questions)
+        in_memory = best_cpu_seconds(partial(make_rows, source, 0, rows, questions=questions), rounds)
+        yield Measurement("throughput", f"{what}, in memory", rows / in_memory, "rows/s")
+        to_file = best_cpu_seconds(partial(write_rows, source, 0, rows, questions=questions), rounds)
+        size = write_rows(source, 0, min(rows, ROWS_PER_CHUNK), questions=questions) / min(rows, ROWS_PER_CHUNK)
+        yield Measurement("throughput", f"{what}, to Parquet", rows / to_file, "rows/s", f"{size:,.0f} bytes a row")
+
+
+def scaling(arguments: argparse.Namespace) -> Iterator[Measurement]:
+    """Time per row and per element as scenes grow."""
+    rows = min(arguments.rows, ROWS_PER_CHUNK)
+    for complexity in range(4, 13):
+        set_up = cpu_seconds(partial(first_row, (complexity, complexity)))
+        source = SceneSpace(complexity=(complexity, complexity)).source()
+        for questions, what in ((False, "caption"), (True, "caption and questions")):
+            make_rows(source, WARM_UP, rows, questions=questions)
+            seconds = best_cpu_seconds(partial(make_rows, source, 0, rows, questions=questions), arguments.rounds)
+            microseconds = seconds / rows * 1e6
+            note = f"{microseconds / complexity:.2f} µs an element; first row after {set_up:.2f} s"
+            yield Measurement("scaling", f"complexity {complexity}, graph and {what}", microseconds, "µs/row", note)
+
+
+def startup(arguments: argparse.Namespace) -> Iterator[Measurement]:
+    """Wall time until something can be done."""
+    rounds = max(arguments.rounds, 5)
+    commands = {
+        "python -c pass": [sys.executable, "-c", "pass"],
+        "import anyscene": [sys.executable, "-c", "import anyscene"],
+        "from anyscene import SceneSpace": [sys.executable, "-c", "from anyscene import SceneSpace"],
+        "anyscene --help": [sys.executable, "-c", "import sys; from anyscene.cli.main import main; sys.exit(main())", "--help"],
+    }
+    for name, command in commands.items():
+        yield Measurement("startup", name, best_wall_seconds(command, rounds), "s wall")
+
+
+def memory(arguments: argparse.Namespace) -> Iterator[Measurement]:
+    """The peak of a long run, beside that of one a tenth as long: it should not grow."""
+    code = (
+        "import sys; from anyscene import SceneSpace; from anyscene.dataset import generate;"
+        "generate(SceneSpace(complexity=(4, 8)).source(), int(sys.argv[1]), sys.argv[2], quiet=True)"
+    )
+    for rows in (arguments.memory_rows // 10, arguments.memory_rows):
+        with tempfile.TemporaryDirectory() as folder:
+            peak = peak_mib([sys.executable, "-c", code, str(rows), folder])
+            size = folder_bytes(Path(folder))
+        yield Measurement("memory", f"{rows:,} full records to Parquet", peak, "MiB peak", f"{size / 2**20:,.0f} MiB of files")
+
+
+def reference(arguments: argparse.Namespace) -> Iterator[Measurement]:
+    """The paper's released code at complexity 4 to 7 with 1 to 4 scene attributes, and ours on the same."""
+    if not arguments.reference:
+        return
+    low, high = REFERENCE_COMPLEXITY
+    fewest, most = REFERENCE_SCENE_ATTRIBUTES
+    script = str(Path(__file__).with_name("reference.py"))
+    command = [arguments.reference_python, script, arguments.reference, f"{low}-{high}", f"{fewest}-{most}", "160", str(arguments.rounds)]
+    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    theirs = max(found["captions_per_cpu_s"])
+    note = f"rounds of {found['captions_per_round']}: {', '.join(f'{rate:.0f}' for rate in found['captions_per_cpu_s'])}"
+    yield Measurement("reference", "the paper's code, graph and caption in memory", theirs, "rows/s", note)
+    source = SceneSpace(complexity=REFERENCE_COMPLEXITY, scene_attributes=REFERENCE_SCENE_ATTRIBUTES).source()
+    make_rows(source, WARM_UP, ROWS_PER_CHUNK, questions=True)
+    ways = {
+        "Anyscene, graph and caption in memory": partial(make_rows, source, 0, arguments.rows, questions=False),
+        "Anyscene, graph and caption to Parquet": partial(write_rows, source, 0, arguments.rows, questions=False),
+        "Anyscene, full records to Parquet": partial(write_rows, source, 0, arguments.rows, questions=True),
+    }
+    for name, work in ways.items():
+        ours = arguments.rows / best_cpu_seconds(work, arguments.rounds)
+        yield Measurement("reference", name, ours, "rows/s", f"{ours / theirs:,.0f} times the paper's code")
+
+
+PARTS = {"throughput": throughput, "scaling": scaling, "startup": startup, "memory": memory, "reference": reference}
+
+
+def machine() -> dict[str, object]:
+    """What the numbers depend on."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "anyscene": anyscene.__version__,
+        "numpy": numpy.__version__,
+        "pyarrow": pyarrow.__version__,
+        "cores": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "load_average": list(os.getloadavg()),
+    }
+
+
+def show(console: Console, measurements: Iterable[Measurement]) -> list[Measurement]:
+    """Print each number as soon as it is there, and all of them as a table at the end."""
+    table = Table("part", "what", "value", "unit", "note", title="On one core; rows/s are per CPU second, best of the rounds")
+    table.columns[2].justify = "right"
+    kept = []
+    for one in measurements:
+        if kept and kept[-1].part != one.part:
+            table.add_section()
+        value = f"{one.value:,.0f}" if one.value >= 100 else f"{one.value:,.3g}"
+        console.print(f"{one.part}: {one.name}: {value} {one.unit} {one.note}", highlight=False)
+        table.add_row(one.part, one.name, value, one.unit, one.note)
+        kept.append(one)
+    console.print(table)
+    return kept
+
+
+def main() -> None:
+    """Measure what was asked for, print it, and write it down."""
+    arguments = read_arguments()
+    restart_on_one_core()
+    pyarrow.set_cpu_count(1)
+    pyarrow.set_io_thread_count(1)
+    before = machine()
+    measurements = show(Console(), (one for name in PARTS if name in arguments.only for one in PARTS[name](arguments)))
+    if arguments.json:
+        options = {"rows": arguments.rows, "rounds": arguments.rounds, "memory_rows": arguments.memory_rows}
+        numbers = [{"part": one.part, "name": one.name, "value": one.value, "unit": one.unit, "note": one.note} for one in measurements]
+        arguments.json.write_text(json.dumps({"machine": before, "options": options, "measurements": numbers}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
