@@ -2,7 +2,8 @@
 
     python perf/bench.py [--rows N] [--rounds N] [--only NAME ...] [--long] [--reference DIR] [--json FILE]
 
-Rates are rows per CPU second of the process, the best of several rounds, after a warm-up on other rows. With --reference DIR (or
+Rates are rows per CPU second of the process: the best of several rounds, each on rows of its own, after a warm-up. The spread of the rounds
+stands beside each; a difference smaller than it is none. With --reference DIR (or
 REFERENCE_CODE=DIR), a checkout of the paper's released code (RAIVNLab/GenerateAnyScene, never part of this repository) is measured in
 the same run and compared with.
 """
@@ -16,8 +17,8 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from rich.table import Table
 import anyscene
 from anyscene import SceneSpace
 from anyscene.dataset import ROWS_PER_CHUNK, RecordSource, generate
-from measure import best_cpu_seconds, best_wall_seconds, cpu_seconds, folder_bytes, peak_mib, restart_on_one_core
+from measure import best_wall_seconds, cpu_seconds, folder_bytes, peak_mib, rates, restart_on_one_core
 
 REFERENCE_COMPLEXITY = (4, 7)
 REFERENCE_SCENE_ATTRIBUTES = (1, 4)
@@ -38,13 +39,20 @@ WARM_UP = 10**9  # the first of the rows that are made before the clock starts; 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One number: what was measured, how much, of what."""
+    """One number: what was measured, how much, of what; and what each round gave, where there were rounds."""
 
     part: str
     name: str
     value: float
     unit: str
     note: str = ""
+    rounds: tuple[float, ...] = ()
+
+
+def rate(part: str, name: str, found: Sequence[float], note: str = "") -> Measurement:
+    """The best of the rounds, with their spread."""
+    spread = f"rounds {min(found):,.0f} to {max(found):,.0f}"
+    return Measurement(part, name, max(found), "rows/s", f"{note}; {spread}" if note else spread, tuple(found))
 
 
 def read_arguments() -> argparse.Namespace:
@@ -61,13 +69,13 @@ def read_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def make_rows(source: RecordSource, start: int, rows: int, *, questions: bool) -> None:
+def make_rows(source: RecordSource, rows: int, questions: bool, start: int) -> None:
     """Make rows in memory, in the chunks that `generate` makes."""
     for first in range(start, start + rows, ROWS_PER_CHUNK):
         source.table(first, min(first + ROWS_PER_CHUNK, start + rows), questions=questions)
 
 
-def write_rows(source: RecordSource, start: int, rows: int, *, questions: bool) -> int:
+def write_rows(source: RecordSource, rows: int, questions: bool, start: int) -> int:
     """Write rows to Parquet in a folder that is gone afterwards; the bytes written."""
     with tempfile.TemporaryDirectory() as folder:
         generate(source, rows, folder, start=start, questions=questions, quiet=True)
@@ -80,17 +88,16 @@ def first_row(complexity: tuple[int, int]) -> None:
 
 
 def throughput(arguments: argparse.Namespace) -> Iterator[Measurement]:
-    """Rows per CPU second at complexity 4 to 8, and of what a record is made."""
+    """Rows per CPU second at complexity 4 to 8, in memory and to Parquet."""
     rows, rounds = arguments.rows, arguments.rounds
+    few = min(rows, ROWS_PER_CHUNK)
     yield Measurement("throughput", "the space and its first row, from nothing", cpu_seconds(partial(first_row, (4, 8))), "s")
     source = SceneSpace(complexity=(4, 8)).source()
     for questions, what in ((True, "graph, caption and questions"), (False, "graph and caption")):
-        make_rows(source, WARM_UP, min(rows, ROWS_PER_CHUNK), questions=questions)
-        in_memory = best_cpu_seconds(partial(make_rows, source, 0, rows, questions=questions), rounds)
-        yield Measurement("throughput", f"{what}, in memory", rows / in_memory, "rows/s")
-        to_file = best_cpu_seconds(partial(write_rows, source, 0, rows, questions=questions), rounds)
-        size = write_rows(source, 0, min(rows, ROWS_PER_CHUNK), questions=questions) / min(rows, ROWS_PER_CHUNK)
-        yield Measurement("throughput", f"{what}, to Parquet", rows / to_file, "rows/s", f"{size:,.0f} bytes a row")
+        size = write_rows(source, few, questions, WARM_UP) / few
+        yield rate("throughput", f"{what}, in memory", rates(partial(make_rows, source, rows, questions), rows, rounds))
+        to_file = rates(partial(write_rows, source, rows, questions), rows, rounds)
+        yield rate("throughput", f"{what}, to Parquet", to_file, f"{size:,.0f} bytes a row")
 
 
 def scaling(arguments: argparse.Namespace) -> Iterator[Measurement]:
@@ -100,11 +107,11 @@ def scaling(arguments: argparse.Namespace) -> Iterator[Measurement]:
         set_up = cpu_seconds(partial(first_row, (complexity, complexity)))
         source = SceneSpace(complexity=(complexity, complexity)).source()
         for questions, what in ((False, "caption"), (True, "caption and questions")):
-            make_rows(source, WARM_UP, rows, questions=questions)
-            seconds = best_cpu_seconds(partial(make_rows, source, 0, rows, questions=questions), arguments.rounds)
-            microseconds = seconds / rows * 1e6
-            note = f"{microseconds / complexity:.2f} µs an element; first row after {set_up:.2f} s"
-            yield Measurement("scaling", f"complexity {complexity}, graph and {what}", microseconds, "µs/row", note)
+            make_rows(source, rows, questions, WARM_UP)
+            found = [1e6 / one for one in rates(partial(make_rows, source, rows, questions), rows, arguments.rounds)]
+            spread = f"rounds {min(found):.1f} to {max(found):.1f}"
+            note = f"{min(found) / complexity:.2f} µs an element; {spread}; first row after {set_up:.2f} s"
+            yield Measurement("scaling", f"complexity {complexity}, graph and {what}", min(found), "µs/row", note, tuple(found))
 
 
 def startup(arguments: argparse.Namespace) -> Iterator[Measurement]:
@@ -142,19 +149,19 @@ def reference(arguments: argparse.Namespace) -> Iterator[Measurement]:
     script = str(Path(__file__).with_name("reference.py"))
     command = [arguments.reference_python, script, arguments.reference, f"{low}-{high}", f"{fewest}-{most}", "160", str(arguments.rounds)]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    theirs = max(found["captions_per_cpu_s"])
-    note = f"rounds of {found['captions_per_round']}: {', '.join(f'{rate:.0f}' for rate in found['captions_per_cpu_s'])}"
-    yield Measurement("reference", "the paper's code, graph and caption in memory", theirs, "rows/s", note)
+    theirs = rate("reference", "the paper's code, graph and caption in memory", found["captions_per_cpu_s"])
+    yield theirs
+    rows = arguments.rows
     source = SceneSpace(complexity=REFERENCE_COMPLEXITY, scene_attributes=REFERENCE_SCENE_ATTRIBUTES).source()
-    make_rows(source, WARM_UP, ROWS_PER_CHUNK, questions=True)
-    ways = {
-        "Anyscene, graph and caption in memory": partial(make_rows, source, 0, arguments.rows, questions=False),
-        "Anyscene, graph and caption to Parquet": partial(write_rows, source, 0, arguments.rows, questions=False),
-        "Anyscene, full records to Parquet": partial(write_rows, source, 0, arguments.rows, questions=True),
+    make_rows(source, min(rows, ROWS_PER_CHUNK), True, WARM_UP)
+    ways: dict[str, Callable[[int], object]] = {
+        "Anyscene, graph and caption in memory": partial(make_rows, source, rows, False),
+        "Anyscene, graph and caption to Parquet": partial(write_rows, source, rows, False),
+        "Anyscene, full records to Parquet": partial(write_rows, source, rows, True),
     }
     for name, work in ways.items():
-        ours = arguments.rows / best_cpu_seconds(work, arguments.rounds)
-        yield Measurement("reference", name, ours, "rows/s", f"{ours / theirs:,.0f} times the paper's code")
+        ours = rates(work, rows, arguments.rounds)
+        yield rate("reference", name, ours, f"{max(ours) / theirs.value:,.0f} times the paper's code")
 
 
 PARTS = {"throughput": throughput, "scaling": scaling, "startup": startup, "memory": memory, "reference": reference}
@@ -175,14 +182,15 @@ def machine() -> dict[str, object]:
 
 def show(console: Console, measurements: Iterable[Measurement]) -> list[Measurement]:
     """Print each number as soon as it is there, and all of them as a table at the end."""
-    table = Table("part", "what", "value", "unit", "note", title="On one core; rows/s are per CPU second, best of the rounds")
+    title = "On one core; rows/s are per CPU second, best of the rounds; each round makes other rows"
+    table = Table("part", "what", "value", "unit", "note", title=title)
     table.columns[2].justify = "right"
-    kept = []
+    kept: list[Measurement] = []
     for one in measurements:
         if kept and kept[-1].part != one.part:
             table.add_section()
         value = f"{one.value:,.0f}" if one.value >= 100 else f"{one.value:,.3g}"
-        console.print(f"{one.part}: {one.name}: {value} {one.unit} {one.note}", highlight=False)
+        console.print(f"{one.part}: {one.name}: {value} {one.unit} {one.note}", highlight=False, soft_wrap=True)
         table.add_row(one.part, one.name, value, one.unit, one.note)
         kept.append(one)
     console.print(table)
@@ -196,10 +204,11 @@ def main() -> None:
     pyarrow.set_cpu_count(1)
     pyarrow.set_io_thread_count(1)
     before = machine()
-    measurements = show(Console(), (one for name in PARTS if name in arguments.only for one in PARTS[name](arguments)))
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    measurements = show(console, (one for name in PARTS if name in arguments.only for one in PARTS[name](arguments)))
     if arguments.json:
         options = {"rows": arguments.rows, "rounds": arguments.rounds, "memory_rows": arguments.memory_rows}
-        numbers = [{"part": one.part, "name": one.name, "value": one.value, "unit": one.unit, "note": one.note} for one in measurements]
+        numbers = [asdict(one) for one in measurements]
         arguments.json.write_text(json.dumps({"machine": before, "options": options, "measurements": numbers}, indent=2) + "\n")
 
 

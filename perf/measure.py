@@ -1,4 +1,7 @@
-"""How a measurement is taken: on one core, in CPU seconds of this process, the best of several rounds."""
+"""How a measurement is taken: on one core, in CPU seconds of this process, in several rounds.
+
+The best round is the number, for the machine's other work only ever takes away; the spread of the rounds says how far to trust it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ARROW_IO_THREADS", "POLARS_MAX_THREADS")
@@ -29,9 +33,9 @@ def cpu_seconds(work: Callable[[], object]) -> float:
     return time.process_time() - before
 
 
-def best_cpu_seconds(work: Callable[[], object], rounds: int) -> float:
-    """The least of several calls: the machine's other work only ever adds."""
-    return min(cpu_seconds(work) for _ in range(rounds))
+def rates(work: Callable[[int], object], rows: int, rounds: int) -> list[float]:
+    """Rows per CPU second of each round. `work(start)` makes rows from `start` on: no two rounds make the same, so none finds them made."""
+    return [rows / cpu_seconds(partial(work, round_ * rows)) for round_ in range(rounds)]
 
 
 def best_wall_seconds(command: Sequence[str], rounds: int) -> float:

@@ -101,10 +101,10 @@ def test_the_guard_against_heavy_imports_can_fail(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", FRONTS)
 def test_all_is_exactly_what_a_front_brings_in(name: str) -> None:
     front = importlib.import_module(name)
-    assert len(set(front.__all__)) == len(front.__all__)
-    missing = [public for public in front.__all__ if not hasattr(front, public)]
-    assert missing == []
-    assert names_brought_in(front) == set(front.__all__)
+    public = getattr(front, "__all__", [])
+    assert len(set(public)) == len(public)
+    assert [one for one in public if not hasattr(front, one)] == []
+    assert names_brought_in(front) == set(public)
 
 
 def test_the_front_door_has_at_most_twenty_names() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError
@@ -112,7 +113,7 @@ BROKEN: list[tuple[Callable[[], SceneGraph], str]] = [
 
 @pytest.mark.parametrize(("make", "message"), BROKEN, ids=[message for _, message in BROKEN])
 def test_a_graph_that_breaks_a_rule_is_refused(make: Callable[[], SceneGraph], message: str) -> None:
-    with pytest.raises(GraphError, match=".*".join(map(__import__("re").escape, [message]))):
+    with pytest.raises(GraphError, match=re.escape(message)):
         make()
 
 

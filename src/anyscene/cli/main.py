@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
 from typing import Annotated, NoReturn
@@ -10,6 +12,9 @@ import typer
 
 from anyscene.cli import describe, generate, show, space, split, taxonomy
 from anyscene.errors import AnySceneError, Interrupted
+
+STOPPED = 130  # what a shell reports of a command that Ctrl-C ended
+MAX_MESSAGE_CHARS = 1000
 
 app = typer.Typer(
     name="anyscene",
@@ -46,31 +51,60 @@ app.add_typer(taxonomy.app, name="taxonomy", help="Look into a vocabulary, or ch
 
 def fail(message: str, code: int) -> NoReturn:
     """Print one line and leave."""
-    line = " ".join(str(message).split())
+    line = " ".join("".join(char if char.isprintable() else " " for char in message).split())
+    line = line if len(line) <= MAX_MESSAGE_CHARS else f"{line[:MAX_MESSAGE_CHARS]}..."
     print(f"anyscene: {line}", file=sys.stderr)
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
     sys.exit(code)
+
+
+def _fail_usage(error: Exception) -> NoReturn:
+    """One line for a wrong command line. Typer brings the class of these errors along under names that change with its version."""
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError" and context is not None:
+        print(context.get_help(), file=sys.stderr)
+        sys.exit(2)
+    where = context.command_path if context is not None else "anyscene"
+    fail(f"{error.format_message().rstrip('.')}. See: {where} --help", 2)  # type: ignore[attr-defined]
+
+
+def _let_go_of_standard_output() -> None:
+    """What is still in the buffer goes nowhere, or Python would complain at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main() -> None:
     """Run the command line; every error is one line and a non-zero exit."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a letter that the terminal lacks is no reason to stop
     try:
-        app(standalone_mode=True)
+        code = app(prog_name="anyscene", standalone_mode=False)
+        sys.stdout.flush()
     except Interrupted as stopped:
-        fail(str(stopped), 130)
-    except KeyboardInterrupt:
-        fail("stopped", 130)
+        fail(str(stopped), STOPPED)
+    except (KeyboardInterrupt, typer.Abort):
+        fail("stopped", STOPPED)
     except AnySceneError as error:
         fail(str(error), 1)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+        _let_go_of_standard_output()
+        sys.exit(1)
+    except OSError as error:
+        _let_go_of_standard_output()
+        fail(f"{error.filename or 'standard output'}: {error.strerror or error}", 1)
     except MemoryError:
         fail("out of memory; ask for fewer rows or a smaller complexity", 1)
     except Exception as error:
+        if hasattr(error, "format_message"):
+            _fail_usage(error)
         if os.environ.get("ANYSCENE_TRACEBACK"):
             raise
         fail(f"internal error, {type(error).__name__}: {error} (ANYSCENE_TRACEBACK=1 shows where; please report it)", 70)
+    if code == STOPPED:
+        fail("stopped", STOPPED)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -245,7 +245,7 @@ def graph_column(batch: SceneBatch, taxonomy: Taxonomy) -> pa.StructArray:
 
 
 def plausibility_column(batch: SceneBatch, taxonomy: Taxonomy) -> pa.Array:
-    """``(rows,)`` mean z-score over the attributes and relations of each scene, to two decimals; null where it has none."""
+    """``(rows,)`` mean z-score over the attributes and relations of each scene that have a score, to two decimals; null where none has."""
     model = taxonomy.plausibility
     owner = batch.object_of_attribute
     row = batch.row_of_object
@@ -254,8 +254,8 @@ def plausibility_column(batch: SceneBatch, taxonomy: Taxonomy) -> pa.Array:
     of_attributes = model.attribute_scores(batch.objects[owner], batch.attributes)
     of_relations = model.relation_scores(batch.objects[first + batch.subjects], batch.relations, batch.objects[first + batch.targets])
     total = np.bincount(row[owner], of_attributes, batch.rows) + np.bincount(relation_row, of_relations, batch.rows)
-    count = np.bincount(row[owner], minlength=batch.rows) + np.bincount(relation_row, minlength=batch.rows)
-    return pa.array(np.round(total / np.maximum(count, 1), 2).astype(np.float32), mask=count == 0)
+    known = np.bincount(row[owner], of_attributes != 0, batch.rows) + np.bincount(relation_row, of_relations != 0, batch.rows)
+    return pa.array(np.round(total / np.maximum(known, 1), 2).astype(np.float32), mask=known == 0)
 
 
 def _strings_of(taxonomy: Taxonomy) -> dict[str, pa.StringArray]:

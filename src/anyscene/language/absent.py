@@ -99,12 +99,13 @@ def _pairs_cached(key: tuple[str, int, bool], held: _Held) -> IntArray:
     taxonomy, by_class = held.taxonomy, key[2]
     at = {node: i for i, node in enumerate(taxonomy.objects.ids)}
     classes = taxonomy.objects.class_index
+    seen = taxonomy.objects.visuality >= VISIBLE
     size = len(taxonomy.objects)
     codes = set()
-    for i, above in enumerate(taxonomy.ancestors):
-        for node in above:
+    for i in np.flatnonzero(seen).tolist():
+        for node in taxonomy.ancestors[i]:
             j = at.get(node)
-            if j is not None and not (by_class and classes[i] == classes[j]):
+            if j is not None and seen[j] and not (by_class and classes[i] == classes[j]):
                 codes.add(min(i, j) * size + max(i, j))
     return np.array(sorted(codes), dtype=np.int64)
 
@@ -123,5 +124,5 @@ class _Held:
 
 
 def _related(taxonomy: Taxonomy, by_class: bool) -> IntArray:
-    """Sorted codes of hypernym pairs; with ``by_class`` only those that the class does not rule out already."""
+    """Sorted codes of hypernym pairs among what can be seen; with ``by_class`` only those that the class does not rule out already."""
     return _pairs_cached((taxonomy.digest, len(taxonomy.objects), by_class), _Held(taxonomy))

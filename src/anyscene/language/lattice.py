@@ -40,7 +40,8 @@ class Kind(IntEnum):
 
 
 class Event(NamedTuple):
-    """A piece of a reading: ``order`` is which one of its noun it is, ``numeral`` the place of its numeral."""
+    """A piece of a reading: ``order`` is which one of its noun it is, ``numeral`` the place of its
+    numeral (for an object named again just whether it has one)."""
 
     kind: Kind
     what: int
@@ -143,7 +144,7 @@ class Lattice:
             head = self._head(state)
             for noun, end in (self.words.nouns if head.numeral else self.words.noun).at(self.text, state.start):
                 if self.words.number[noun] in head.numbers:
-                    yield State(state.then, end), Event(Kind.AGAIN, noun, head.order)
+                    yield State(state.then, end), Event(Kind.AGAIN, noun, head.order, head.numeral)
         elif place != net.END:
             yield from self._qualities(state)
 
@@ -225,7 +226,7 @@ class Lattice:
         """
         if self.first not in self.steps:
             return
-        waiting: list[tuple[State, _Trail | None, dict[int, int]]] = [(self.first, None, {})]
+        waiting: list[tuple[State, _Trail | None, _Seen]] = [(self.first, None, {})]
         for _ in range(MAX_STEPS):
             if not waiting:
                 return
@@ -237,12 +238,23 @@ class Lattice:
                 if event is None:
                     waiting.append((after, trail, seen))
                 elif event.kind == Kind.NOUN:
-                    order = seen.get(event.what, 0) + 1
-                    if order == event.order:
-                        waiting.append((after, _Trail(event, trail), {**seen, event.what: order}))
-                elif event.kind != Kind.AGAIN or seen.get(event.what, 0) >= max(event.order, 1):
+                    numerals = seen.get(event.what, ())
+                    if len(numerals) + 1 == event.order:
+                        waiting.append((after, _Trail(event, trail), {**seen, event.what: (*numerals, event.numeral)}))
+                elif event.kind != Kind.AGAIN or _is_seen(event, seen):
                     waiting.append((after, _Trail(event, trail), seen))
         raise CaptionParseError(f"not a caption: {MAX_STEPS} steps did not suffice to tell its readings apart")
+
+
+_Seen: TypeAlias = dict[int, tuple[int, ...]]
+"""The numerals of the objects of each noun."""
+
+
+def _is_seen(event: Event, seen: _Seen) -> bool:
+    """Was the object named before, and in the same number?"""
+    numerals = seen.get(event.what, ())
+    place = max(event.order, 1)
+    return place <= len(numerals) and (numerals[place - 1] > 0) == (event.numeral > 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -111,7 +111,7 @@ class _Parser:
         for rules in self.rules:
             graphs = self._graphs(caption, rules, failures)
             if len(graphs) > 1:
-                raise CaptionParseError(_shorten(f"ambiguous: {graphs[0].to_json()} or {graphs[1].to_json()}"))
+                raise CaptionParseError(_shorten(f"ambiguous: {_unlike(*graphs[:2])}"))
             if graphs:
                 return graphs[0]
         raise CaptionParseError(str(max(failures, key=lambda failure: failure.end)))
@@ -227,6 +227,17 @@ def _difference(caption: str, written: str) -> str:
     start = caption.rfind(" ", 0, same) + 1
     after = f"after {_quote(caption[:start], tail=True)} " if start else ""
     return f"{after}it goes on {_quote(caption[start:], 30)}, but the caption of that scene goes on {_quote(written[start:], 30)}"
+
+
+def _unlike(one: SceneGraph, other: SceneGraph) -> str:
+    """The first word in which two readings differ."""
+
+    def words(graph: SceneGraph) -> list[str]:
+        objects = [word for one in graph.objects for word in (one.name, *(a.value for a in one.attributes))]
+        return [*objects, *(f"{r.subject} {r.predicate} {r.object}" for r in graph.relations), *(a.value for a in graph.scene_attributes)]
+
+    a, b = next(((a, b) for a, b in zip(words(one), words(other), strict=False) if a != b), ("", ""))
+    return f"the caption means more than one scene, for instance one with {_quote(a)} or one with {_quote(b)}"
 
 
 def _quote(text: str, most: int = 40, tail: bool = False) -> str:

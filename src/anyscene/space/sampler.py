@@ -432,24 +432,21 @@ class Sampler:
             key[free],
             lambda option, own: scores(draft.objects[object_of[free[own]]], option),
         )
+        known = ~self._exact[draft.frame[row]]
         if self.tables.seed:
             flat = np.concatenate([np.array(own, dtype=np.int64) for own in self.tables.seed.attributes])
             first = starts_of(self._taken[:-1])
-            given = np.flatnonzero(slot < 0)
+            given = np.flatnonzero((slot < 0) & known)
             seed = self._seed_at[draft.frame[row[given]], draft.place[object_of[given]]]
             values[given] = flat[first[seed] + slot[given] + self._taken[seed]]
-        return self._word_order(values, object_of, free)
+        return self._word_order(np.where(known, values, 0), object_of)
 
-    def _word_order(self, values: IntArray, object_of: IntArray, filled: IntArray) -> IntArray:
+    def _word_order(self, values: IntArray, object_of: IntArray) -> IntArray:
         """Sort the attributes of each object by type (types are numbered in word order), then by value."""
-        kinds = np.zeros(len(values), dtype=np.int64)
-        known = np.ones(len(values), dtype=np.bool_)
-        if not self.tables.seed:
-            known[:] = False
-            known[filled] = True
-        kinds[known] = self.tables.taxonomy.attributes.type_index[values[known]]
-        total = len(self.tables.taxonomy.attributes)
-        rank = (object_of * (len(self.tables.taxonomy.attribute_types) + 1) + kinds) * (total + 1) + np.where(known, values, 0)
+        if not len(values):
+            return values
+        kinds = self.tables.taxonomy.attributes.type_index[values].astype(np.int64)
+        rank = (object_of * len(self.tables.taxonomy.attribute_types) + kinds) * len(self.tables.taxonomy.attributes) + values
         return np.asarray(values[np.argsort(rank, kind="stable")], dtype=np.int64)
 
     def _relations(self, draft: _Draft, digits: IntArray, menu: IntArray) -> IntArray:
@@ -564,9 +561,9 @@ def _slices(part: Part) -> list[tuple[int, int, bool]]:
     group: list[tuple[int, ...]] = list(part.automorphisms)
     broken: list[list[int]] = []
     while len(group) > 1:
-        orbits = sorted({tuple(sorted({g[node] for g in group})) for node in range(size)}, key=lambda orbit: (len(orbit), orbit))
-        orbit = next(one for one in orbits if len(one) > 1)
-        whole = sorted({g[node] for g in part.automorphisms for node in orbit})
+        orbits = sorted({tuple(sorted({g[node] for g in group})) for node in range(size)}, key=lambda one: (len(one), one))
+        moved = next(one for one in orbits if len(one) > 1)
+        whole = sorted({g[node] for g in part.automorphisms for node in moved})
         broken.append(whole)
         group = [g for g in group if all(g[node] == node for node in whole)]
     if len(part.copies) > 1 and not broken:

@@ -1,19 +1,20 @@
-"""How plausible is it that an object has an attribute, stands in a relation to another object, is found in a place, or shares a scene with another?
+"""How plausible is it that an object has an attribute, stands in a relation to another object, is found in a place, or shares a scene with
+another?
 
-Every object, attribute, relation and location has a vector of 64 dimensions, made offline from a sentence embedding of its words and trained on some
-thousand plausible pairs (`tools/taxonomy/build_vectors.py`). They are stored as int8, unit length times 127, in `vectors.npz` of a taxonomy, row for row
-as in its TSV files; a row of zeros means "unknown". With **s**, **r**, **o** the unit vectors of subject, relation and object, **a** of an attribute, **l** of
-a location, the raw scores are
+Every object, attribute, relation and location has a vector of 64 dimensions, made offline from a sentence embedding of its words and
+trained on some thousand plausible pairs (`tools/taxonomy/build_vectors.py`). They are stored as int8, unit length times 127, in
+`vectors.npz` of a taxonomy, row for row as in its TSV files; a row of zeros means "unknown". With **s**, **r**, **o** the unit vectors of
+subject, relation and object, **a** of an attribute, **l** of a location, the raw scores are
 
     attribute   o · a
     location    o · l
     relation    sᵀ S r  +  oᵀ O r  +  sᵀ M o
     object      sᵀ N o,  N symmetric
 
-The 64 × 64 matrices S and O (what a relation asks of its subject and of its object), M (how well the two go together in these roles) and N are learned too.
-As S and O differ, "dog chasing ball" is not "ball chasing dog". A raw score is then standardised: 0 is the mean and 1 the standard deviation over random
-pairs that the class rules allow. Vectors know what belongs together, not what is possible; that is what the class columns `fits`, `subject_classes` and
-`object_classes` are for, and the caller applies those.
+The 64 by 64 matrices S and O (what a relation asks of its subject and of its object), M (how well the two go together in these roles) and N
+are learned too. As S and O differ, "dog chasing ball" is not "ball chasing dog". A raw score is then standardised: 0 is the mean and 1 the
+standard deviation over random pairs that the class rules allow. Vectors know what belongs together, not what is possible; that is what the
+class columns `fits`, `subject_classes` and `object_classes` are for, and the caller applies those.
 """
 
 from __future__ import annotations
@@ -42,19 +43,21 @@ _BLOCK = 4096  # pairs scored at a time: the vectors gathered for a block stay i
 
 
 class Plausibility:
-    """Plausibility scores from the arrays of a `vectors.npz`; every method takes equally long arrays of row positions and works elementwise.
+    """Plausibility scores from the arrays of a `vectors.npz`; every method takes equally long arrays of row positions and works
+    elementwise.
 
-    Scores are roughly of mean 0 and standard deviation 1 over random pairs allowed by class, higher is more plausible, and exactly 0 where a vector is
-    missing. They depend on the arrays alone.
+    Scores are roughly of mean 0 and standard deviation 1 over random pairs allowed by class, higher is more plausible, and exactly 0 where
+    a vector is missing. They depend on the arrays alone.
     """
 
     def __init__(self, vectors: Mapping[str, NDArray[Any]]) -> None:
         """Keep the arrays; nothing is computed before the first score.
 
         Args:
-            vectors: `objects`, `attributes`, `relations`, `scene_attributes` (rows, 64) int8, and optionally `maps` (4, 64, 64), which holds S, O, M and N
-                (default: four identities; N is made symmetric), and `scale` (4, 2), mean and standard deviation of the raw score of attribute, location,
-                relation and object (default: 0 and 1). Where an array of vectors is absent, every score that needs it is 0.
+            vectors: `objects`, `attributes`, `relations`, `scene_attributes` (rows, 64) int8, and optionally `maps` (4, 64, 64), which
+                holds S, O, M and N (default: four identities; N is made symmetric), and `scale` (4, 2), mean and standard deviation of the
+                raw score of attribute, location, relation and object (default: 0 and 1). Where an array of vectors is absent, every score
+                that needs it is 0.
         """
         self._vectors = vectors
         self._maps: Scores = np.asarray(vectors.get("maps", np.stack([np.eye(_WIDTH)] * 4)), np.float32)
