@@ -2,10 +2,10 @@
 
     python perf/bench.py [--rows N] [--rounds N] [--only NAME ...] [--long] [--reference DIR] [--json FILE]
 
-Rates are rows per CPU second of the process: the best of several rounds, each on rows of its own, after a warm-up. The spread of the rounds
-stands beside each; a difference smaller than it is none. With --reference DIR (or
-REFERENCE_CODE=DIR), a checkout of the paper's released code (RAIVNLab/GenerateAnyScene, never part of this repository) is measured in
-the same run and compared with.
+Rates are rows per CPU second of the process: the best of several rounds after a warm-up, where no two timed calls make the same rows. The
+spread of the rounds stands beside each; a difference smaller than it is none. Ways that are compared take turns, and ratios are of one
+round each. With --reference DIR (or REFERENCE_CODE=DIR), a checkout of the paper's released code (RAIVNLab/GenerateAnyScene, never part of
+this repository) is measured in the same run and compared with.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 import numpy
 import pyarrow
@@ -30,7 +31,7 @@ from rich.table import Table
 import anyscene
 from anyscene import SceneSpace
 from anyscene.dataset import ROWS_PER_CHUNK, RecordSource, generate
-from measure import best_wall_seconds, cpu_seconds, folder_bytes, peak_mib, rates, restart_on_one_core
+from measure import best_wall_seconds, cpu_seconds, folder_bytes, in_turn, peak_mib, rate_of, restart_on_one_core
 
 REFERENCE_COMPLEXITY = (4, 7)
 REFERENCE_SCENE_ATTRIBUTES = (1, 4)
@@ -87,31 +88,40 @@ def first_row(complexity: tuple[int, int]) -> None:
     SceneSpace(complexity=complexity).table(0, 1)
 
 
+def ways(source: RecordSource, rows: int) -> dict[str, Callable[[int], float]]:
+    """What can be made of rows, each as the function from the first row to rows per CPU second. Warmed up."""
+    for questions in (True, False):
+        write_rows(source, min(rows, ROWS_PER_CHUNK), questions, WARM_UP)
+    return {
+        "graph and caption, in memory": partial(rate_of, partial(make_rows, source, rows, False), rows),
+        "graph and caption, to Parquet": partial(rate_of, partial(write_rows, source, rows, False), rows),
+        "graph, caption and questions, in memory": partial(rate_of, partial(make_rows, source, rows, True), rows),
+        "graph, caption and questions, to Parquet": partial(rate_of, partial(write_rows, source, rows, True), rows),
+    }
+
+
 def throughput(arguments: argparse.Namespace) -> Iterator[Measurement]:
     """Rows per CPU second at complexity 4 to 8, in memory and to Parquet."""
-    rows, rounds = arguments.rows, arguments.rounds
-    few = min(rows, ROWS_PER_CHUNK)
     yield Measurement("throughput", "the space and its first row, from nothing", cpu_seconds(partial(first_row, (4, 8))), "s")
     source = SceneSpace(complexity=(4, 8)).source()
-    for questions, what in ((True, "graph, caption and questions"), (False, "graph and caption")):
-        size = write_rows(source, few, questions, WARM_UP) / few
-        yield rate("throughput", f"{what}, in memory", rates(partial(make_rows, source, rows, questions), rows, rounds))
-        to_file = rates(partial(write_rows, source, rows, questions), rows, rounds)
-        yield rate("throughput", f"{what}, to Parquet", to_file, f"{size:,.0f} bytes a row")
+    for name, found in in_turn(ways(source, arguments.rows), arguments.rows, arguments.rounds).items():
+        yield rate("throughput", name, found)
+    few = min(arguments.rows, ROWS_PER_CHUNK)
+    for questions, what in ((False, "graph and caption"), (True, "graph, caption and questions")):
+        yield Measurement("throughput", f"{what}, size in Parquet", write_rows(source, few, questions, WARM_UP) / few, "bytes/row")
 
 
 def scaling(arguments: argparse.Namespace) -> Iterator[Measurement]:
-    """Time per row and per element as scenes grow."""
+    """Time per row and per element as scenes grow, in memory."""
     rows = min(arguments.rows, ROWS_PER_CHUNK)
     for complexity in range(4, 13):
         set_up = cpu_seconds(partial(first_row, (complexity, complexity)))
         source = SceneSpace(complexity=(complexity, complexity)).source()
-        for questions, what in ((False, "caption"), (True, "caption and questions")):
-            make_rows(source, rows, questions, WARM_UP)
-            found = [1e6 / one for one in rates(partial(make_rows, source, rows, questions), rows, arguments.rounds)]
-            spread = f"rounds {min(found):.1f} to {max(found):.1f}"
-            note = f"{min(found) / complexity:.2f} µs an element; {spread}; first row after {set_up:.2f} s"
-            yield Measurement("scaling", f"complexity {complexity}, graph and {what}", min(found), "µs/row", note, tuple(found))
+        in_memory = {name: way for name, way in ways(source, rows).items() if name.endswith("in memory")}
+        for name, found in in_turn(in_memory, rows, arguments.rounds).items():
+            micros = sorted(1e6 / one for one in found)
+            note = f"{micros[0] / complexity:.2f} µs an element; rounds {micros[0]:.1f} to {micros[-1]:.1f}; first row after {set_up:.2f} s"
+            yield Measurement("scaling", f"complexity {complexity}, {name}", micros[0], "µs/row", note, tuple(micros))
 
 
 def startup(arguments: argparse.Namespace) -> Iterator[Measurement]:
@@ -131,37 +141,39 @@ def memory(arguments: argparse.Namespace) -> Iterator[Measurement]:
     """The peak of a long run, beside that of one a tenth as long: it should not grow."""
     code = (
         "import sys; from anyscene import SceneSpace; from anyscene.dataset import generate;"
-        "generate(SceneSpace(complexity=(4, 8)).source(), int(sys.argv[1]), sys.argv[2], quiet=True)"
+        "space = SceneSpace(complexity=(4, 8), scene_attributes=(0, int(sys.argv[1])));"
+        "generate(space.source(), int(sys.argv[2]), sys.argv[3], quiet=True)"
     )
-    for rows in (arguments.memory_rows // 10, arguments.memory_rows):
-        with tempfile.TemporaryDirectory() as folder:
-            peak = peak_mib([sys.executable, "-c", code, str(rows), folder])
-            size = folder_bytes(Path(folder))
-        yield Measurement("memory", f"{rows:,} full records to Parquet", peak, "MiB peak", f"{size / 2**20:,.0f} MiB of files")
+    for most, what in ((0, "full records"), (4, "full records with 0 to 4 scene attributes")):
+        for rows in (arguments.memory_rows // 10, arguments.memory_rows):
+            with tempfile.TemporaryDirectory() as folder:
+                peak = peak_mib([sys.executable, "-c", code, str(most), str(rows), folder])
+                size = folder_bytes(Path(folder))
+            yield Measurement("memory", f"{rows:,} {what} to Parquet", peak, "MiB peak", f"{size / 2**20:,.0f} MiB of files")
+
+
+def reference_rate(arguments: argparse.Namespace, _start: int) -> float:
+    """Captions per CPU second of the paper's released code, in one round of its own process."""
+    spans = ["-".join(map(str, span)) for span in (REFERENCE_COMPLEXITY, REFERENCE_SCENE_ATTRIBUTES)]
+    script = str(Path(__file__).with_name("reference.py"))
+    command = [arguments.reference_python, script, arguments.reference, *spans, "160"]
+    return float(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)["captions_per_cpu_s"])
 
 
 def reference(arguments: argparse.Namespace) -> Iterator[Measurement]:
     """The paper's released code at complexity 4 to 7 with 1 to 4 scene attributes, and ours on the same."""
     if not arguments.reference:
         return
-    low, high = REFERENCE_COMPLEXITY
-    fewest, most = REFERENCE_SCENE_ATTRIBUTES
-    script = str(Path(__file__).with_name("reference.py"))
-    command = [arguments.reference_python, script, arguments.reference, f"{low}-{high}", f"{fewest}-{most}", "160", str(arguments.rounds)]
-    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    theirs = rate("reference", "the paper's code, graph and caption in memory", found["captions_per_cpu_s"])
-    yield theirs
     rows = arguments.rows
+    theirs = "the paper's code, graph and caption in memory"
     source = SceneSpace(complexity=REFERENCE_COMPLEXITY, scene_attributes=REFERENCE_SCENE_ATTRIBUTES).source()
-    make_rows(source, min(rows, ROWS_PER_CHUNK), True, WARM_UP)
-    ways: dict[str, Callable[[int], object]] = {
-        "Anyscene, graph and caption in memory": partial(make_rows, source, rows, False),
-        "Anyscene, graph and caption to Parquet": partial(write_rows, source, rows, False),
-        "Anyscene, full records to Parquet": partial(write_rows, source, rows, True),
-    }
-    for name, work in ways.items():
-        ours = rates(work, rows, arguments.rounds)
-        yield rate("reference", name, ours, f"{max(ours) / theirs.value:,.0f} times the paper's code")
+    found = in_turn({theirs: partial(reference_rate, arguments), **ways(source, rows)}, rows, arguments.rounds)
+    yield rate("reference", theirs, found[theirs])
+    for name, ours in found.items():
+        if name != theirs:
+            ratios = [mine / yours for mine, yours in zip(ours, found[theirs], strict=True)]
+            note = f"{median(ratios):,.0f} times the paper's code (round by round {min(ratios):,.0f} to {max(ratios):,.0f})"
+            yield rate("reference", f"Anyscene, {name}", ours, note)
 
 
 PARTS = {"throughput": throughput, "scaling": scaling, "startup": startup, "memory": memory, "reference": reference}
@@ -182,7 +194,7 @@ def machine() -> dict[str, object]:
 
 def show(console: Console, measurements: Iterable[Measurement]) -> list[Measurement]:
     """Print each number as soon as it is there, and all of them as a table at the end."""
-    title = "On one core; rows/s are per CPU second, best of the rounds; each round makes other rows"
+    title = "On one core; rows/s are per CPU second, best of the rounds; no rows are made twice"
     table = Table("part", "what", "value", "unit", "note", title=title)
     table.columns[2].justify = "right"
     kept: list[Measurement] = []

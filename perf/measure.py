@@ -9,8 +9,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ARROW_IO_THREADS", "POLARS_MAX_THREADS")
@@ -33,9 +34,23 @@ def cpu_seconds(work: Callable[[], object]) -> float:
     return time.process_time() - before
 
 
-def rates(work: Callable[[int], object], rows: int, rounds: int) -> list[float]:
-    """Rows per CPU second of each round. `work(start)` makes rows from `start` on: no two rounds make the same, so none finds them made."""
-    return [rows / cpu_seconds(partial(work, round_ * rows)) for round_ in range(rounds)]
+def rate_of(work: Callable[[int], object], rows: int, start: int) -> float:
+    """Rows per CPU second of `work(start)`, which makes `rows` rows."""
+    return rows / cpu_seconds(partial(work, start))
+
+
+def in_turn(ways: Mapping[str, Callable[[int], float]], rows: int, rounds: int) -> dict[str, list[float]]:
+    """What each way gives in each round, the ways taken in turn, so that a busy moment of the machine falls on all of them alike.
+
+    Each call is given a first row of its own. No two calls make the same rows, not even those of one round: what one way leaves in the
+    engine's caches would make the next look faster than it is.
+    """
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    starts = count(0, rows)
+    for _ in range(rounds):
+        for name, way in ways.items():
+            found[name].append(way(next(starts)))
+    return found
 
 
 def best_wall_seconds(command: Sequence[str], rounds: int) -> float:

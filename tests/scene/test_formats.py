@@ -223,7 +223,7 @@ REFUSED: list[tuple[Any, str]] = [
     ({"objects": []}, "no objects"),
     ({"objects": {}}, "'objects' is dict; it must be a list"),
     ({"objects": ["dog"]}, "objects[0] is str"),
-    ({"objects": [{"id": "a"}]}, "objects[0] lacks 'name'; found id"),
+    ({"objects": [{"id": "a"}]}, "objects[0] lacks 'name'; found 'id'"),
     ({"objects": [{"id": 1, "name": "dog"}]}, "objects[0].id is int; it must be text"),
     ({"objects": [{"id": "a", "name": "dog", "colour": "red"}]}, "unknown key 'colour'"),
     ({"objects": [{"id": "a", "name": "dog"}] * 2}, "two objects have the id 'a'"),

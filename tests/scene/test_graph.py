@@ -189,3 +189,46 @@ def test_many_lone_twins_are_fast() -> None:
     start = time.perf_counter()
     assert graph.same_scene(renumbered(graph, random.Random(1).shuffle))
     assert time.perf_counter() - start < 2
+
+
+def spread(size: int, arms: int) -> SceneGraph:
+    """Chains of dogs that all hang on one tree: each like the others."""
+    objects = [Object("t", "tree")] + [Object(f"{a} {i}", "dog") for a in range(arms) for i in range(size)]
+    relations = [Relation(f"{a} {i}", "near", f"{a} {i + 1}" if i + 1 < size else "t") for a in range(arms) for i in range(size)]
+    return SceneGraph(tuple(objects), tuple(relations))
+
+
+def pairs(count: int) -> SceneGraph:
+    """As many times the same dog with the same cat."""
+    objects = [Object(f"{name} {i}", name) for i in range(count) for name in ("dog", "cat")]
+    return SceneGraph(tuple(objects), tuple(Relation(f"dog {i}", "chasing", f"cat {i}") for i in range(count)))
+
+
+@pytest.mark.parametrize("graph", [pairs(6), spread(2, 6)], ids=["pairs", "arms"])
+def test_repeated_groups_are_fast(graph: SceneGraph) -> None:
+    start = time.perf_counter()
+    assert graph.same_scene(renumbered(graph, random.Random(1).shuffle))
+    assert time.perf_counter() - start < 1
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: SceneGraph((Object("", "dog"),)),
+        lambda: SceneGraph((Object("a\nb", "dog"),)),
+        lambda: SceneGraph((Object("\ud800", "dog"),)),
+        lambda: SceneGraph((Object("x" * 10_000, "dog"),)),
+        lambda: SceneGraph((Object("a", "dog", (Attribute("", "red"),)),)),
+        lambda: SceneGraph((DOG,), (), (SceneAttribute("a\nb", "fog"),)),
+    ],
+)
+def test_ids_and_types_are_checked_too(make: Callable[[], SceneGraph]) -> None:
+    with pytest.raises(GraphError):
+        make()
+
+
+@pytest.mark.parametrize("data", [{"a\nb": 1}, {"objects": [{"id": "a", "name": " " + "x" * 100_000}]}, {"objects": [{"id": "x" * 100_000, "name": ""}]}])
+def test_a_message_is_one_short_line(data: Any) -> None:
+    with pytest.raises(GraphError) as caught:
+        SceneGraph.from_dict(data)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 1000

@@ -34,7 +34,7 @@ def run(
     from anyscene.scene import load_graph
     from anyscene.taxonomy import load_taxonomy
 
-    options = RecordOptions(style, QuestionOptions(parse_names(forms), foils, seed))
+    options = RecordOptions(style, QuestionOptions(parse_names(forms, "forms"), foils, seed))
     record = describe(load_graph(graph), taxonomy=load_taxonomy(taxonomy), modality=modality, options=options)
     if as_json:
         print(json.dumps(record, ensure_ascii=False))

@@ -40,7 +40,7 @@ def run(
     from anyscene.dataset import RecordOptions, SceneSpace, generate
     from anyscene.language import QuestionOptions
 
-    wording = RecordOptions(style, QuestionOptions(o.parse_names(forms), foils))
+    wording = RecordOptions(style, QuestionOptions(o.parse_names(forms, "forms"), foils))
     space = SceneSpace(scene_spec, taxonomy=taxonomy)
     generate(
         space.source(seed, wording),

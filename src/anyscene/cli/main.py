@@ -51,7 +51,7 @@ app.add_typer(taxonomy.app, name="taxonomy", help="Look into a vocabulary, or ch
 
 def fail(message: str, code: int) -> NoReturn:
     """Print one line and leave."""
-    line = " ".join("".join(char if char.isprintable() else " " for char in message).split())
+    line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in " ".join(message.split()))
     line = line if len(line) <= MAX_MESSAGE_CHARS else f"{line[:MAX_MESSAGE_CHARS]}..."
     print(f"anyscene: {line}", file=sys.stderr)
     with contextlib.suppress(OSError):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from anyscene.errors import SpecError
+from anyscene.errors import AnySceneError, SpecError
 
 if TYPE_CHECKING:
     from anyscene.space import SceneSpec as SceneSpec
@@ -22,7 +22,8 @@ else:
 
 TaxonomyFolder = Annotated[Path | None, typer.Option("--taxonomy", help="A vocabulary of your own: a folder of TSV files.")]
 
-_RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?\Z")
+MAX_SPEC_BYTES = 1024 * 1024
+_RANGE = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?\Z")
 
 
 def parse_range(text: str, what: str) -> tuple[int, int]:
@@ -33,24 +34,40 @@ def parse_range(text: str, what: str) -> tuple[int, int]:
     return int(match[1]), int(match[2] or match[1])
 
 
-def parse_names(text: str) -> tuple[str, ...]:
-    """A comma-separated list."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+def parse_names(text: str, what: str) -> tuple[str, ...]:
+    """A comma-separated list of at least one name."""
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not names:
+        raise SpecError(f"{what} {text!r}: it must be a name, or several with commas between them")
+    return names
 
 
 def read_spec_file(path: Path) -> SceneSpec:
-    """Read a spec file."""
+    """Read a spec file.
+
+    Raises:
+        SpecError: it is no file, too large, not JSON, or a value is of the wrong kind or cannot be honoured.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
     from anyscene.space import SceneSpec
 
+    if not path.is_file():  # a pipe or a device may have no end
+        raise SpecError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}; give a JSON file, as anyscene split writes")
+    if (size := path.stat().st_size) > MAX_SPEC_BYTES:
+        raise SpecError(f"{path}: the file has {size:,} bytes; a spec has at most {MAX_SPEC_BYTES:,}")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SpecError(f"{path}: cannot be read as a spec file ({error})") from None
-    if not isinstance(data, dict):
-        raise SpecError(f"{path}: a spec file holds a JSON object")
-    try:
-        return SceneSpec.from_dict(data)
-    except (TypeError, ValueError) as error:
+        text = path.read_bytes()
+        TypeAdapter(SceneSpec).validate_json(text, strict=True)  # the kind of every value; `from_dict` knows the keys
+        return SceneSpec.from_dict(json.loads(text))
+    except ValidationError as invalid:
+        first = invalid.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        found = f"{where} is {str(first['input'])[:60]!r}: " if where else ""
+        raise SpecError(f"{path}: {found}{first['msg']}") from None
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read ({error.strerror})") from None
+    except (TypeError, ValueError, AnySceneError) as error:
         raise SpecError(f"{path}: {error}") from None
 
 
@@ -87,8 +104,8 @@ def spec_options(
     }
     for name, text in ranges.items():
         given[name] = parse_range(text, name.replace("_", " ")) if text is not None else None
-    given["only"] = parse_names(only) if only is not None else None
-    given["without"] = parse_names(without) if without is not None else None
+    given["only"] = parse_names(only, "only") if only is not None else None
+    given["without"] = parse_names(without, "without") if without is not None else None
     if containing is not None:
         from anyscene.scene import load_graph
 

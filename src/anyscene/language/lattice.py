@@ -16,6 +16,7 @@ from anyscene.language import lexicon as lx
 from anyscene.language import networks as net
 from anyscene.language.matching import Head, Text, Vocabulary
 
+MAX_STATES = 40_000
 MAX_STEPS = 100_000
 
 
@@ -41,7 +42,8 @@ class Kind(IntEnum):
 
 class Event(NamedTuple):
     """A piece of a reading: ``order`` is which one of its noun it is, ``numeral`` the place of its
-    numeral (for an object named again just whether it has one)."""
+    numeral (for an object named again just whether it has one).
+    """
 
     kind: Kind
     what: int
@@ -55,29 +57,47 @@ _ADJECTIVES, _TAG_ADJECTIVES, _BARE, _SAME, _NAMED, _QUALITY, _FIRST_QUALITY, _N
     "named", "quality", "first quality", "next quality", "qualities", "last quality",
 )  # fmt: skip
 _PLACE_OF_FIRST = {net.FIRST: _ADJECTIVES, net.FIRST_TAG: _TAG_ADJECTIVES, net.FIRST_BARE: _BARE}
-_EXPECTED = {
-    "plain": "There is, or an object with a capital letter",
-    "sentence": "a sentence about an object or the scene",
+_EXPECTED: dict[str | int, str] = {
+    "plain": '"There is" or an object with a capital letter',
+    "subject": '"is" or "are" with a relation',
     "target": "an object",
-    "scene": "The scene is",
+    "said": 'a full stop, a comma or "and"',
+    "more": '"is" or "are" with a relation',
+    "sentence": "a sentence about an object or the scene",
+    "alone": 'a full stop or "along with"',
+    "along": 'a full stop, a comma or "and"',
+    "scene": '"The scene is"',
     "phrase": "a scene attribute",
-    "dense": "There is",
+    "phrases": "a full stop or a comma with a scene attribute",
+    "stop object": "a full stop",
+    "described": "a sentence about an object or the scene",
+    "description": '"is" or "are" with a quality or a relation',
     "related to": "an object named before",
-    "tags": "an object",
+    "stop relation": "a full stop",
+    "related": "a sentence about a relation or the scene",
+    "relation": '"is" or "are" with a relation',
+    "tags": "an adjective or a noun",
+    "tag": "a comma with one more tag",
+    "tag relation": "a relation",
     "tag target": "an object named before",
+    "relation tag": "a comma with a relation or a scene attribute",
+    "last tags": "a comma with a scene attribute",
+    net.END: "nothing more",
     _ADJECTIVES: "an adjective or a noun",
     _TAG_ADJECTIVES: "an adjective or a noun",
     _BARE: "a noun",
-    _NAMED: "a relation or the next part",
-    _QUALITY: "a quality",
-    _QUALITIES: "one more quality",
-    _LAST_QUALITY: "a quality",
     _SAME: "a noun named before",
-    "subject": "is or are with a relation",
-    "description": "is or are with a quality or a relation",
-    "relation": "is or are with a relation",
-    "tag relation": "a relation",
-    "more": "is or are with a relation",
+    _QUALITY: "a quality",
+    _NEXT_QUALITY: "a quality",
+    _QUALITIES: 'a comma or "and" with a quality',
+    _LAST_QUALITY: "a quality",
+    net.RELATION: "a relation",
+    net.NEXT_RELATION: "a relation",
+    net.PREDICATE: "a quality",
+    net.PHRASE: "a scene attribute",
+    net.FIRST: "an object",
+    net.FIRST_BARE: "an object",
+    net.AGAIN: "an object named before",
 }
 
 
@@ -95,15 +115,29 @@ class Rules:
 
 
 class Lattice:
-    """All states of one text in one network that lie on a way to its end."""
+    """All states of one text in one network that lie on a way to its end.
+
+    Attributes:
+        end: how far the text could be read, and ``stuck``: the places in the network reached there or what was tried there.
+        lost: the furthest place where an object is named out of its turn, which ended a reading; -1 where there is none.
+        refused: did words stand side by side that the rules keep apart?
+
+    Raises:
+        CaptionParseError: there are too many states.
+    """
 
     def __init__(self, text: Text, style: str, words: Vocabulary, rules: Rules) -> None:
         self.text = text
+        self.style = style
         self.words = words
         self.rules = rules
         self.nouns = len(words.number)
         self.values = len(rules.lexicon.count_place)
         self.first = State(style, 0)
+        self.end = 0
+        self.stuck: list[str | int] = []
+        self.lost = -1
+        self.refused = False
         self.steps = self._explore()
 
     def _explore(self) -> dict[State, list[Step]]:
@@ -115,12 +149,13 @@ class Lattice:
             state = waiting.pop()
             if state in steps:
                 continue
+            if len(steps) == MAX_STATES:
+                raise CaptionParseError(f"not a caption: its {len(self.text.text)} characters can be read in too many ways")
+            self._reach(state.start, state.place)
             steps[state] = found = list(self._leaving(state))
             for after, _ in found:
                 sources.setdefault(after, []).append(state)
                 waiting.append(after)
-        self.end = max(state.start for state in steps)
-        self.stuck = [state.place for state in steps if state.start == self.end]
         alive: set[State] = set()
         waiting = [State(net.END, len(self.text.text))]
         while waiting:
@@ -130,11 +165,21 @@ class Lattice:
                 waiting += sources.get(state, ())
         return {state: [step for step in own if step[0] in alive] for state, own in steps.items() if state in alive}
 
+    def _reach(self, start: int, place: str | int) -> None:
+        """Note what is the furthest that was reached."""
+        if start > self.end:
+            self.end = start
+            self.stuck = []
+        if start == self.end:
+            self.stuck.append(place)
+
     def _leaving(self, state: State) -> Iterator[Step]:
         place = state.place
         if place in net.NETWORK:
             for arc in net.NETWORK[place]:
                 if self.text.text.startswith(arc.text, state.start):
+                    if arc.text and arc.kind != net.TEXT:
+                        self._reach(state.start + len(arc.text), arc.kind)
                     yield from self._along(arc, state.start + len(arc.text))
         elif place in (_ADJECTIVES, _TAG_ADJECTIVES, _BARE):
             yield from self._noun(state)
@@ -180,6 +225,7 @@ class Lattice:
             if self.words.number[noun] not in head.numbers:
                 continue
             if state.before >= 0 and state.before * self.nouns + noun in self.rules.with_noun:
+                self.refused = True
                 continue
             event = Event(Kind.NOUN, noun, head.order, head.numeral)
             bare = state.before >= 0 or state.place == _BARE
@@ -190,6 +236,7 @@ class Lattice:
         for value, end in self.words.adjective.at(self.text, state.start):
             joins = state.before >= 0 and state.before * self.values + value in self.rules.with_attribute
             if joins != state.comma:
+                self.refused = True
                 continue
             event = Event(Kind.BEFORE, value)
             if text.startswith(" ", end):
@@ -241,8 +288,12 @@ class Lattice:
                     numerals = seen.get(event.what, ())
                     if len(numerals) + 1 == event.order:
                         waiting.append((after, _Trail(event, trail), {**seen, event.what: (*numerals, event.numeral)}))
+                    else:
+                        self.lost = max(self.lost, state.start)
                 elif event.kind != Kind.AGAIN or _is_seen(event, seen):
                     waiting.append((after, _Trail(event, trail), seen))
+                else:
+                    self.lost = max(self.lost, state.start)
         raise CaptionParseError(f"not a caption: {MAX_STEPS} steps did not suffice to tell its readings apart")
 
 
@@ -273,7 +324,7 @@ def _said(trail: _Trail | None) -> list[Event]:
     return events[::-1]
 
 
-def expected(places: list[str]) -> str:
+def expected(places: list[str | int]) -> str:
     """What could have followed at one of these places, for a message."""
-    found = list(dict.fromkeys(_EXPECTED[place] for place in sorted(places) if place in _EXPECTED))
-    return " or ".join(found[:2]) or "the end, or the next part of a caption"
+    found = list(dict.fromkeys(_EXPECTED[place] for place in sorted(places, key=str) if place in _EXPECTED))
+    return " or ".join(found[:2])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -102,6 +102,11 @@ _INTRODUCED = (lx.INDEFINITE, lx.INDEFINITE_CAPITAL, lx.TAG)
 _AGAIN = (lx.DEFINITE, lx.DEFINITE_CAPITAL, lx.TAG_AGAIN)
 
 
+def heads_of(lexicon: lx.Lexicon) -> dict[int, Heads]:
+    """The heads of every form that captions have."""
+    return {form: Heads(lexicon, form, form in _AGAIN) for form in (*_INTRODUCED, *_AGAIN)}
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """All names of a lexicon by list."""
@@ -114,7 +119,7 @@ class Vocabulary:
     relation: Names
     phrase: Names
     heads: dict[int, Heads]
-    counts: tuple[int, ...] = field(default=())
+    counts: tuple[int, ...]
 
     @classmethod
     def of(cls, lexicon: lx.Lexicon) -> Vocabulary:
@@ -129,6 +134,6 @@ class Vocabulary:
             predicate=Names((lexicon.predicates[a], a) for a in said),
             relation=Names((name, i) for i, name in enumerate(taxonomy.relations.names)),
             phrase=Names((name, i) for i, name in enumerate(taxonomy.scene_attributes.phrases)),
-            heads={form: Heads(lexicon, form, form in _AGAIN) for form in (*_INTRODUCED, *_AGAIN)},
+            heads=heads_of(lexicon),
             counts=tuple(int(np.flatnonzero(lexicon.count_number == number)[0]) for number in lexicon.counts),
         )

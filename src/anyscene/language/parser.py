@@ -7,7 +7,8 @@ graph, and it counts if the caption of that graph is the text itself: a text is 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from anyscene.errors import CaptionParseError, GraphError
@@ -16,7 +17,7 @@ from anyscene.language.captions import LOSSLESS, realize_captions
 from anyscene.language.encode import batch_of_graphs
 from anyscene.language.english import ORDINALS
 from anyscene.language.lattice import Event, Kind, Lattice, Rules, expected
-from anyscene.language.matching import Text, Vocabulary
+from anyscene.language.matching import Text, Vocabulary, heads_of
 from anyscene.language.networks import MODALITIES
 from anyscene.scene.graph import MAX_ELEMENTS, SceneGraph
 from anyscene.space.decode import to_graph
@@ -28,7 +29,7 @@ MAX_CHARS = 200_000
 MAX_READINGS = 16
 MAX_MESSAGE = 200
 MAX_SCENE_ATTRIBUTES = 63
-MORE_ORDINALS = 100
+MORE_ORDINALS = 50
 
 
 def parse(caption: str, taxonomy: Taxonomy | None = None) -> SceneGraph:
@@ -46,8 +47,7 @@ def parse(caption: str, taxonomy: Taxonomy | None = None) -> SceneGraph:
     if len(caption) > MAX_CHARS:
         raise CaptionParseError(f"not a caption: the text has {len(caption)} characters; at most {MAX_CHARS} are read")
     own = _Words(load_taxonomy() if taxonomy is None else taxonomy)
-    parser = _parser(own, MORE_ORDINALS if _many_ordinals(caption) else lx.MAX_ORDINAL)
-    return parser.parse(caption)
+    return (_many_parser(own) if _MANY.search(caption) else _parser(own)).parse(caption)
 
 
 class _Words:
@@ -74,20 +74,32 @@ class _Words:
 
 
 @lru_cache(maxsize=4)
-def _parser(words: _Words, max_ordinal: int) -> _Parser:
+def _parser(words: _Words) -> _Parser:
+    """The parser of a taxonomy."""
     taxonomy = words.taxonomy
     if COUNT_TYPE in taxonomy.attribute_types.names:
-        return _Parser.of(taxonomy, (lx.Lexicon(taxonomy, max_ordinal),))
+        return _Parser.of(taxonomy, (_lexicon(taxonomy),))
     counted = with_words(taxonomy, attributes=[(COUNT_TYPE, word) for word in NUMERALS])
-    return _Parser.of(counted, (lx.Lexicon(counted, max_ordinal), lx.Lexicon(taxonomy, max_ordinal)))
+    return _Parser.of(counted, (_lexicon(counted), _lexicon(taxonomy)))
+
+
+@lru_cache(maxsize=2)
+def _many_parser(words: _Words) -> _Parser:
+    """The parser that knows more ordinals."""
+    usual = _parser(words)
+    rules = tuple(replace(rules, lexicon=lx.Lexicon(rules.lexicon.taxonomy, MORE_ORDINALS)) for rules in usual.rules)
+    return replace(usual, words=replace(usual.words, heads=heads_of(rules[0].lexicon)), rules=rules)
+
+
+def _lexicon(taxonomy: Taxonomy) -> lx.Lexicon:
+    """The lexicon that captions are written with, or one like it if another taxonomy of the same digest has its place."""
+    lexicon = lx.lexicon_of(taxonomy)
+    return lexicon if _Words(lexicon.taxonomy) == _Words(taxonomy) else lx.Lexicon(taxonomy)
 
 
 _MANY = re.compile(rf"\b(?:{'|'.join(ORDINALS[lx.MAX_ORDINAL :])}|\d+(?:st|nd|rd|th)) ", re.IGNORECASE)
 
-
-def _many_ordinals(caption: str) -> bool:
-    """Does a noun occur more often than the usual lexicon can count?"""
-    return _MANY.search(caption) is not None
+"""Words that say that there are more of a noun than the usual lexicon can number."""
 
 
 @dataclass(frozen=True)
@@ -107,36 +119,40 @@ class _Parser:
 
     def parse(self, caption: str) -> SceneGraph:
         """The graph of a caption."""
+        text = Text(caption)
         failures: list[_Failure] = []
         for rules in self.rules:
-            graphs = self._graphs(caption, rules, failures)
+            lattices = [Lattice(text, style, self.words, rules) for style in LOSSLESS]
+            graphs = list(dict.fromkeys(graph for lattice in lattices for graph in self._graphs(lattice, failures)))
             if len(graphs) > 1:
                 raise CaptionParseError(_shorten(f"ambiguous: {_unlike(*graphs[:2])}"))
             if graphs:
                 return graphs[0]
-        raise CaptionParseError(str(max(failures, key=lambda failure: failure.end)))
+            if not any(lattice.refused for lattice in lattices):
+                break
+        raise CaptionParseError(str(max(failures, key=lambda failure: (failure.end, failure.wrong != ""))))
 
-    def _graphs(self, caption: str, rules: Rules, failures: list[_Failure]) -> list[SceneGraph]:
-        """All graphs that have this caption under the rules."""
-        text = Text(caption)
-        graphs: dict[SceneGraph, None] = {}
-        for style in LOSSLESS:
-            lattice = Lattice(text, style, self.words, rules)
-            failures.append(_Failure(caption, lattice.end, expected(lattice.stuck)))
-            for number, events in enumerate(lattice.readings()):
-                if number == MAX_READINGS:
-                    raise CaptionParseError(f"not a caption: it has more than {MAX_READINGS} readings")
-                try:
-                    graph, modality = _Reading().graph(events, self.taxonomy, self.words.counts)
-                    written = self._caption(graph, rules, style, modality)
-                except GraphError as error:
-                    failures.append(_Failure(caption, len(caption), "", str(error)))
-                    continue
-                if written == caption:
-                    graphs[graph] = None
-                else:
-                    failures.append(_Failure(caption, len(caption), "", _difference(caption, written)))
-        return list(graphs)
+    def _graphs(self, lattice: Lattice, failures: list[_Failure]) -> Iterator[SceneGraph]:
+        """The graphs of all readings that have this caption; why the others have not is noted."""
+        caption = lattice.text.text
+        failures.append(_Failure(caption, lattice.end, expected(lattice.stuck)))
+        for number, events in enumerate(lattice.readings()):
+            if number == MAX_READINGS:
+                raise CaptionParseError(f"not a caption: it has more than {MAX_READINGS} readings")
+            try:
+                graph, modality = _Reading().graph(events, self.taxonomy, self.words.counts)
+                written = self._caption(graph, lattice.rules, lattice.style, modality)
+            except GraphError as error:
+                failures.append(_Failure(caption, len(caption), "", str(error)))
+                continue
+            if written == caption:
+                yield graph
+            else:
+                failures.append(_Failure(caption, len(caption), "", _difference(caption, written)))
+        if lattice.lost >= 0:
+            after = f"after {_quote(caption[: lattice.lost], tail=True)}, " if lattice.lost else ""
+            wrong = f"{after}an object is named out of turn (a dog, a second dog, the first dog): {_quote(caption[lattice.lost :])}"
+            failures.append(_Failure(caption, len(caption), "", wrong))
 
     def _caption(self, graph: SceneGraph, rules: Rules, style: str, modality: str) -> str:
         """The caption of a graph; nothing where the lexicon has no numerals but the graph has."""
@@ -163,7 +179,7 @@ class _Reading:
         Raises:
             GraphError: what is said makes no graph.
         """
-        if len(events) > 2 * MAX_ELEMENTS:
+        if len(events) > 4 * MAX_ELEMENTS:
             raise GraphError(f"there are more than {MAX_ELEMENTS} elements")
         named: dict[int, list[int]] = {}
         before: list[int] = []

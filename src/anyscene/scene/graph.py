@@ -6,10 +6,10 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import permutations, product
 from typing import Any, TypeVar
 
 from anyscene.errors import GraphError
+from anyscene.scene.canonical import canonical_key
 
 MAX_ELEMENTS = 2000
 MAX_NAME_CHARS = 200
@@ -72,22 +72,25 @@ class SceneGraph:
         ids = [one.id for one in self.objects]
         if len(set(ids)) < len(ids):
             twice = next(name for name, count in Counter(ids).items() if count > 1)
-            raise GraphError(f"two objects have the id {twice!r}; ids must differ")
+            raise GraphError(f"two objects have the id {_short(twice)}; ids must differ")
         known = set(ids)
         for one in self.objects:
-            _check_text(one.name, f"the name of object {one.id!r}")
+            _check_text(one.id, "an object id")
+            _check_text(one.name, f"the name of object {_short(one.id)}")
             for attribute in one.attributes:
-                _check_text(attribute.value, f"an attribute of object {one.id!r}")
+                _check_text(attribute.type, f"an attribute type of object {_short(one.id)}")
+                _check_text(attribute.value, f"an attribute of object {_short(one.id)}")
             if len(set(one.attributes)) < len(one.attributes):
-                raise GraphError(f"the object {one.id!r} has the same attribute twice")
+                raise GraphError(f"the object {_short(one.id)} has the same attribute twice")
         for relation in self.relations:
-            _check_text(relation.predicate, f"the relation from {relation.subject!r} to {relation.object!r}")
+            _check_text(relation.predicate, f"the relation from {_short(relation.subject)} to {_short(relation.object)}")
             for end in (relation.subject, relation.object):
                 if end not in known:
-                    raise GraphError(f"the relation {relation.predicate!r} names the object {end!r}, which is not in the graph")
+                    raise GraphError(f"the relation {_short(relation.predicate)} names the object {_short(end)}, which is not in the graph")
             if relation.subject == relation.object:
-                raise GraphError(f"the relation {relation.predicate!r} goes from {relation.subject!r} to itself")
+                raise GraphError(f"the relation {_short(relation.predicate)} goes from {_short(relation.subject)} to itself")
         for scene_attribute in self.scene_attributes:
+            _check_text(scene_attribute.type, "a scene attribute type")
             _check_text(scene_attribute.value, "a scene attribute")
 
     @property
@@ -141,53 +144,25 @@ class SceneGraph:
         return self.canonical_key() == other.canonical_key()
 
     def canonical_key(self) -> tuple[Any, ...]:
-        """A value that two graphs share exactly when they are the same scene.
-
-        Colour refinement, then the smallest relation list over the orders that refinement leaves open.
-        """
-        colors = {one.id: repr((one.name, sorted((a.type, a.value) for a in one.attributes))) for one in self.objects}
-        for _ in range(len(self.objects)):
-            seen: dict[str, list[tuple[str, str, str]]] = {one.id: [] for one in self.objects}
-            for r in self.relations:
-                seen[r.subject].append((">", r.predicate, colors[r.object]))
-                seen[r.object].append(("<", r.predicate, colors[r.subject]))
-            signature = {node: repr((colors[node], sorted(around))) for node, around in seen.items()}
-            names = {text: f"{rank}" for rank, text in enumerate(sorted(set(signature.values())))}
-            labels = {node: names[text] for node, text in signature.items()}
-            stable = len(set(labels.values())) == len(set(colors.values()))
-            if stable:
-                break
-            colors = {node: f"{colors[node]}|{labels[node]}" for node in colors}
-        cells: dict[str, list[str]] = {}
-        for one in self.objects:
-            cells.setdefault(colors[one.id], []).append(one.id)
-        ordered = [cells[color] for color in sorted(cells)]
-        twins_free = [cell if any(cell_has_relation(cell, self.relations)) else None for cell in ordered]
-        best: list[tuple[int, str, int]] | None = None
-        choices = [permutations(cell) if kept and len(cell) > 1 else [tuple(cell)] for cell, kept in zip(ordered, twins_free, strict=True)]
-        for order in product(*choices):
-            place = {node: i for i, node in enumerate(node for cell in order for node in cell)}
-            relations = sorted((place[r.subject], r.predicate, place[r.object]) for r in self.relations)
-            if best is None or relations < best:
-                best = relations
-        labels_of = {one.id: (one.name, tuple(sorted((a.type, a.value) for a in one.attributes))) for one in self.objects}
-        nodes = tuple(labels_of[node] for cell in ordered for node in cell)
-        return nodes, tuple(best or ()), tuple(sorted((a.type, a.value) for a in self.scene_attributes))
-
-
-def cell_has_relation(cell: list[str], relations: tuple[Relation, ...]) -> list[bool]:
-    """For each node of a cell: does it take part in a relation?"""
-    ends = {end for r in relations for end in (r.subject, r.object)}
-    return [node in ends for node in cell]
+        """A value that two graphs share exactly when they are the same scene."""
+        labels = {one.id: (one.name, tuple(sorted((a.type, a.value) for a in one.attributes))) for one in self.objects}
+        key = canonical_key(labels, [(r.subject, r.predicate, r.object) for r in self.relations])
+        return key, tuple(sorted((a.type, a.value) for a in self.scene_attributes))
 
 
 def _check_text(text: str, where: str) -> None:
     if not text or text != text.strip():
-        raise GraphError(f"{where} is {text!r}; it must be words without space around them")
+        raise GraphError(f"{where} is {_short(text)}; it must be words without space around them")
     if not text.isprintable():
-        raise GraphError(f"{where} has control characters: {text[:40]!r}")
+        raise GraphError(f"{where} has control characters: {_short(text)}")
     if len(text) > MAX_NAME_CHARS:
         raise GraphError(f"{where} has {len(text)} characters; at most {MAX_NAME_CHARS} are taken")
+
+
+def _short(text: object) -> str:
+    """A text as it may stand in a message: on one line, cut to 40 characters."""
+    shown = str(text)
+    return repr(shown if len(shown) <= 40 else shown[:40] + "...")
 
 
 def _keys(data: Any, where: str, required: tuple[str, ...], optional: tuple[str, ...]) -> None:
@@ -195,10 +170,10 @@ def _keys(data: Any, where: str, required: tuple[str, ...], optional: tuple[str,
         raise GraphError(f"{where} is {type(data).__name__}; it must be an object with {', '.join(required)}")
     for key in required:
         if key not in data:
-            raise GraphError(f"{where} lacks {key!r}; found {', '.join(map(str, data)) or 'nothing'}"[:300])
+            raise GraphError(f"{where} lacks {key!r}; found {', '.join(map(_short, list(data)[:8])) or 'nothing'}")
     for key in data:
         if key not in required and key not in optional:
-            raise GraphError(f"{where} has the unknown key {str(key)[:60]!r}; allowed are {', '.join(required + optional)}")
+            raise GraphError(f"{where} has the unknown key {_short(key)}; allowed are {', '.join(required + optional)}")
 
 
 def _list(data: Mapping[str, Any], key: str, optional: bool = False) -> list[Any]:

@@ -452,7 +452,7 @@ class Sampler:
     def _relations(self, draft: _Draft, digits: IntArray, menu: IntArray) -> IntArray:
         """Predicates in caption order."""
         number = np.arange(len(draft.rel_row)) - draft.relation_start[draft.rel_row]
-        values = self._given[draft.frame[draft.rel_row], number]
+        values: IntArray = self._given[draft.frame[draft.rel_row], number].copy()
         free = np.flatnonzero((menu >= 0) & ~self._exact[draft.frame[draft.rel_row]])
         key = mix(draft.key[draft.rel_row] + (number + 9000).astype(np.uint64))
         scores = self.tables.taxonomy.plausibility.relation_scores

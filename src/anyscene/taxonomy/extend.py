@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 
 from anyscene.taxonomy import taxonomy as t
 from anyscene.taxonomy.loading import regular_plural
 
+_Word = TypeVar("_Word")
+_Key = TypeVar("_Key", bound=Hashable)
 COUNT_TYPE = "count"
 NUMERALS = ("two", "three", "four", "five", "six")
 COUNT_QUESTION = "How many {plural} are there?"
@@ -60,11 +63,13 @@ def with_words(
 
     Digest and vectors stay those of the taxonomy; new words have no vector.
     """
-    nouns = [name for name in dict.fromkeys(objects) if name.casefold() not in taxonomy.object_index]
-    values = [(kind, value) for kind, value in dict.fromkeys(attributes) if value.casefold() not in taxonomy.attribute_index]
-    predicates = [name for name in dict.fromkeys(relations) if name.casefold() not in taxonomy.relation_index]
+    nouns = [name for key, name in _first(objects, str.casefold) if key not in taxonomy.object_index]
+    values = [pair for key, pair in _first(attributes, lambda pair: pair[1].casefold()) if key not in taxonomy.attribute_index]
+    predicates = [name for key, name in _first(relations, str.casefold) if key not in taxonomy.relation_index]
     known = taxonomy.scene_attribute_index
-    phrases = [(kind, value) for kind, value in dict.fromkeys(scene_attributes) if (kind.casefold(), value.casefold()) not in known]
+    phrases = [
+        pair for key, pair in _first(scene_attributes, lambda pair: (pair[0].casefold(), pair[1].casefold())) if key not in known
+    ]
     classes = taxonomy.classes if not nouns or "thing" in taxonomy.classes else (*taxonomy.classes, "thing")
     wide = len(classes) - len(taxonomy.classes)
     attribute_types = _more_types(taxonomy.attribute_types, [kind for kind, _ in values])
@@ -81,6 +86,14 @@ def with_words(
         scene_attribute_types=scene_types,
         vectors=_more_vectors(taxonomy.vectors, len(nouns), len(values), len(predicates), len(phrases)),
     )
+
+
+def _first(words: Iterable[_Word], key: Callable[[_Word], _Key]) -> list[tuple[_Key, _Word]]:
+    """Words with their keys, the first one of each key."""
+    found: dict[_Key, _Word] = {}
+    for word in words:
+        found.setdefault(key(word), word)
+    return list(found.items())
 
 
 def _more_types(types: t.Types, kinds: list[str]) -> t.Types:

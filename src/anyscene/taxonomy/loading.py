@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import zipfile
 from functools import lru_cache
 from pathlib import Path
 
@@ -29,6 +30,8 @@ FILES = (
 )
 BASIC_COLORS = ("black", "white", "grey", "red", "orange", "yellow", "green", "blue", "purple", "pink", "brown")
 DEFAULT_CLASS = "thing"
+MAX_NAMES = 30_000
+MAX_CHARS = 200
 _HEX = re.compile(r"#[0-9a-f]{6}\Z")
 
 
@@ -104,17 +107,18 @@ class _Reader:
         """Declared classes first, then those that objects use."""
         self.classes: dict[str, str] = {}
         self.groups: set[str] = {"any"}
+        lines: dict[str, int] = {}
         for row in unique(self.folder.rows("classes.tsv", ("class",), ("parent",)), lambda row: row.text("class"), "the class"):
+            lines[row.text("class")] = row.line
             self.classes[row.text("class")] = row.text("parent")
             self.groups.update(filter(None, (row.text("class"), row.text("parent"))))
-        for name in list(self.classes):
-            seen = {name}
+        for name in sorted(lines, key=lambda name: -lines[name]):
+            seen: set[str] = set()
             up = self.classes[name]
-            while up:
-                if up in seen:
-                    self.folder.problems.append(Problem("classes.tsv", 1, f"the class {name!r} is above itself"))
+            while up and up not in seen:
+                if up == name:
+                    self.folder.problems.append(Problem("classes.tsv", lines[name], f"the class {name!r} is above itself"))
                     self.classes[name] = ""
-                    break
                 seen.add(up)
                 up = self.classes.get(up, "")
 
@@ -125,6 +129,7 @@ class _Reader:
             self.folder.problems.append(Problem("objects.tsv", 1, "no objects; at least one is needed"))
         for row in rows:
             _plain(row, "name")
+            _plain(row, "plural")
             name = row.text("class", DEFAULT_CLASS)
             if name == "any":
                 row.problem("an object cannot be of class 'any'")
@@ -132,16 +137,17 @@ class _Reader:
             self.groups.add(name)
         classes = {name: index for index, name in enumerate(self.classes)}
         ids = tuple(row.text("id", row.text("name")) for row in rows)
-        hyper = {
-            row.text("id"): (row.text("name"), row.names("parents"))
-            for row in unique(self.folder.rows("hypernyms.tsv", ("id", "name"), ("parents",)), lambda row: row.text("id"), "the id")
-        }
+        inner = list(unique(self.folder.rows("hypernyms.tsv", ("id", "name"), ("parents",)), lambda row: row.text("id"), "the id"))
+        hyper = {row.text("id"): (row.text("name"), row.names("parents")) for row in inner}
         known: dict[str, tuple[str, ...]] = {node: parents for node, (_, parents) in hyper.items()}
         for row, node in zip(rows, ids, strict=True):
             if node in known:
                 row.problem(f"the id {node!r} is used twice")
             known[node] = row.names("parents")
-        self._tree(known, {node: row for row, node in zip(rows, ids, strict=True)})
+        self._tree(known, {**{row.text("id"): row for row in inner}, **dict(zip(ids, rows, strict=True))})
+        if len(classes) > MAX_NAMES:
+            self.folder.problems.append(Problem("objects.tsv", 1, f"{len(classes)} classes; at most {MAX_NAMES} are taken"))
+            classes = dict.fromkeys(classes, 0)
         numbers = [t.NUMBERS.index(row.one_of("number", t.NUMBERS, "count")) for row in rows]
         objects = t.Objects(
             ids=ids,
@@ -157,17 +163,13 @@ class _Reader:
 
     def _tree(self, parents: dict[str, tuple[str, ...]], rows: dict[str, Row]) -> None:
         """Every parent exists, and nobody is above oneself (Kahn's order)."""
-        report = self.folder.problems
         children: dict[str, list[str]] = {}
         waiting: dict[str, int] = {}
         for node, up in parents.items():
             waiting[node] = 0
             for parent in up:
                 if parent not in parents:
-                    row = rows.get(node)
-                    report.append(
-                        Problem(row.file if row else "hypernyms.tsv", row.line if row else 1, f"unknown parent {parent!r} of {node!r}")
-                    )
+                    rows[node].problem(f"unknown parent {parent!r} of {node!r}")
                 else:
                     children.setdefault(parent, []).append(node)
                     waiting[node] += 1
@@ -181,10 +183,7 @@ class _Reader:
                     ready.append(child)
         if done < len(parents):
             node = next(node for node, count in waiting.items() if count > 0)
-            row = rows.get(node)
-            report.append(
-                Problem(row.file if row else "hypernyms.tsv", row.line if row else 1, f"{node!r} is above itself in the hypernym tree")
-            )
+            rows[node].problem(f"{node!r} is above itself in the hypernym tree")
 
     def _types(self) -> dict[str, dict[str, Row]]:
         kinds: dict[str, dict[str, Row]] = {}
@@ -197,19 +196,19 @@ class _Reader:
     def _type_table(self, used: dict[str, None], rows: dict[str, Row]) -> t.Types:
         """Types in use, in word order."""
 
-        def order(name: str) -> int:
-            cell = rows[name].text("order", "50") if name in rows else "50"
-            try:
-                return int(cell)
-            except ValueError:
-                rows[name].problem(f"order is {cell!r}; it must be a whole number")
-                return 50
-
-        names = sorted(used, key=lambda name: (order(name), name))
+        order = {name: rows[name].whole("order", 50) if name in rows else 50 for name in used}
+        weight = {name: rows[name].positive("weight", 1.0) if name in rows else 1.0 for name in used}
+        for name in rows.keys() - used.keys():
+            rows[name].whole("order", 50)
+            rows[name].positive("weight", 1.0)
+        names = sorted(used, key=lambda name: (order[name], name))
+        if len(names) > MAX_NAMES:
+            self.folder.problems.append(Problem("types.tsv", 1, f"{len(names)} types; at most {MAX_NAMES} are taken"))
+            names = names[:1] * len(names)
         return t.Types(
             names=tuple(names),
-            order=np.array([order(name) for name in names], dtype=np.int32),
-            weight=np.array([rows[name].positive("weight", 1.0) if name in rows else 1.0 for name in names], dtype=np.float64),
+            order=np.array([order[name] for name in names], dtype=np.int32),
+            weight=np.array([weight[name] for name in names], dtype=np.float64),
             open=tuple(rows[name].text("open") if name in rows else "" for name in names),
         )
 
@@ -235,6 +234,7 @@ class _Reader:
         opposite = np.full(len(rows), -1, dtype=np.int32)
         for index, row in enumerate(rows):
             _plain(row, "value")
+            _plain(row, "predicate")
             other = row.text("opposite")
             if other:
                 if other.casefold() not in at:
@@ -318,6 +318,7 @@ class _Reader:
 
         for row in rows:
             _plain(row, "phrase")
+        visible = [row.flag("visible", True) for row in rows]
         scene = t.SceneAttributes(
             values=tuple(row.text("value") for row in rows),
             type_index=np.array([type_at[row.text("type")] for row in rows], dtype=np.int16),
@@ -325,9 +326,9 @@ class _Reader:
             phrases=tuple(row.text("phrase") for row in rows),
             modalities=tuple(modalities(row) for row in rows),
             contradicts=tuple(against(row) for row in rows),
-            visible=np.array([row.flag("visible", True) for row in rows], dtype=np.bool_),
+            visible=np.array(visible, dtype=np.bool_),
             questions=tuple(
-                row.text("question", f"Is the scene {row.text('phrase')}?") if row.flag("visible", True) else "" for row in rows
+                row.text("question", f"Is the scene {row.text('phrase')}?") if seen else "" for row, seen in zip(rows, visible, strict=True)
             ),
         )
         return scene, types
@@ -335,7 +336,7 @@ class _Reader:
     def _name(self) -> str:
         path = self.folder.path / "taxonomy.toml"
         if path.is_file():
-            match = re.search(r'^name\s*=\s*"([^"\n]+)"', path.read_text(encoding="utf-8"), re.MULTILINE)
+            match = re.search(r'^name\s*=\s*"([^"\n]+)"', path.read_bytes().decode("utf-8", "replace"), re.MULTILINE)
             if match:
                 return match[1]
             self.folder.problems.append(Problem("taxonomy.toml", 1, 'no line like: name = "my taxonomy"'))
@@ -355,9 +356,12 @@ class _Reader:
         if not path.is_file():
             return {}
         try:
-            with np.load(path, allow_pickle=False) as data:
+            with path.open("rb") as file:
+                data = np.load(file, allow_pickle=False)
+                if not isinstance(data, np.lib.npyio.NpzFile):
+                    raise ValueError("not an .npz archive")
                 vectors = {name: data[name] for name in data.files}
-        except (ValueError, OSError, KeyError) as error:
+        except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
             self.folder.problems.append(Problem("vectors.npz", 1, f"cannot be read: {error}"))
             return {}
         for name, size in sizes.items():
@@ -370,6 +374,8 @@ class _Reader:
 def _plain(row: Row, column: str) -> None:
     """Words that go into captions: no comma and no sentence end, which captions are parsed by."""
     text = row.text(column)
+    if len(text) > MAX_CHARS:
+        row.problem(f"{column} has {len(text)} characters; at most {MAX_CHARS} are taken")
     if any(mark in text for mark in ',;:?!()"') or text.endswith("."):
         row.problem(f'{column} {text!r} has punctuation that captions cannot hold (, ; : ? ! ( ) " or a final .)')
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -64,10 +65,22 @@ class Row:
         if not cell:
             return default
         number = self._number(column, cell)
-        if number is None or number < 0 or number != number or number == float("inf"):
+        if number is None:
+            return default
+        if number < 0 or number != number or number == float("inf"):
             self.problem(f"{column} is {cell!r}; it must be a finite number of at least 0")
             return default
         return number
+
+    def whole(self, column: str, default: int) -> int:
+        """A whole number of at most six digits."""
+        cell = self.cells.get(column)
+        if not cell:
+            return default
+        if not re.fullmatch(r"-?\d{1,6}", cell, re.ASCII):
+            self.problem(f"{column} is {cell[:40]!r}; it must be a whole number of at most six digits")
+            return default
+        return int(cell)
 
     def flag(self, column: str, default: bool) -> bool:
         """0 or 1."""

@@ -151,17 +151,21 @@ class Taxonomy:
     @cached_property
     def ancestors(self) -> tuple[frozenset[str], ...]:
         """For each object the ids of all hypernyms above it (its own id left out)."""
+        parents = {node: up for node, (_, up) in self.hypernyms.items()}
+        parents.update(zip(self.objects.ids, self.objects.parents, strict=True))
         known: dict[str, frozenset[str]] = {}
-        parents = dict(zip(self.objects.ids, self.objects.parents, strict=True))
-
-        def above(node: str) -> frozenset[str]:
-            if node not in known:
-                known[node] = frozenset()
-                up = parents[node] if node in parents else self.hypernyms[node][1]
-                known[node] = frozenset(up).union(*(above(parent) for parent in up)) if up else frozenset()
-            return known[node]
-
-        return tuple(above(node) for node in self.objects.ids)
+        for start in parents:
+            waiting = [start]
+            while waiting:
+                node = waiting[-1]
+                unknown = [up for up in parents[node] if up not in known]
+                if unknown:
+                    waiting += unknown
+                    continue
+                waiting.pop()
+                if node not in known:
+                    known[node] = frozenset(parents[node]).union(*(known[up] for up in parents[node]))
+        return tuple(known[node] for node in self.objects.ids)
 
     def hypernym_path(self, index: int) -> tuple[str, ...]:
         """Names from the root down to the object, along first parents."""
