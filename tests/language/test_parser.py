@@ -20,22 +20,22 @@ from anyscene.space.space import Space
 from anyscene.space.spec import SceneSpec
 from anyscene.taxonomy import COUNT_TYPE, Taxonomy, load_taxonomy, with_counts
 
-ROWS = 1250
+ROWS = 5000
 
 
-def check_rows(space: Space, rows: int, modality: str, taxonomy: Taxonomy | None) -> int:
-    """Every row of a space parses back in every style; how many captions were read."""
+def check_rows(space: Space, rows: int, modality: str, taxonomy: Taxonomy | None, every: int = 1) -> int:
+    """Rows of a space parse back; each in all styles, or with ``every`` 3 in one style by turns. How many captions were read."""
     batch = space.rows(7).rows(0, rows)
     lexicon = lexicon_of(space.taxonomy)
-    captions = {style: realize_captions(batch, lexicon, style, modality).to_pylist() for style in LOSSLESS}
+    captions = [realize_captions(batch, lexicon, style, modality).to_pylist() for style in LOSSLESS]
     shared = shared_plurals(space.taxonomy)
     read = 0
     for row in range(rows):
         graph = graph_of_row(space.taxonomy, batch, row)
         if any(one.name in shared and COUNT_TYPE in [a.type for a in one.attributes] for one in graph.objects):
             continue
-        for style in LOSSLESS:
-            assert parse(captions[style][row], taxonomy) == graph, captions[style][row]
+        for own in captions[row % every :: every]:
+            assert parse(own[row], taxonomy) == graph, own[row]
             read += 1
     return read
 
@@ -48,12 +48,13 @@ def shared_plurals(taxonomy: Taxonomy) -> set[str]:
     return {name for names in nouns.values() if len(names) > 1 for name in names}
 
 
-@pytest.mark.parametrize("counts", [False, True])
-@pytest.mark.parametrize("modality", ["image", "video", "3d"])
-@pytest.mark.parametrize("realism", [0.0, 0.5])
-def test_captions_of_the_shipped_vocabulary_parse_back(counts: bool, modality: str, realism: float) -> None:
-    spec = SceneSpec(complexity=(1, 12), scene_attributes=(0, 4), modality=modality, counts=counts, realism=realism)
-    assert check_rows(Space(load_taxonomy(), spec), ROWS, modality, None) > 2.9 * ROWS
+@pytest.mark.parametrize(
+    ("modality", "counts", "realism", "complexity"),
+    [("image", False, 0.5, 12), ("video", True, 0.5, 7), ("3d", True, 0.0, 9)],
+)
+def test_captions_of_the_shipped_vocabulary_parse_back(modality: str, counts: bool, realism: float, complexity: int) -> None:
+    spec = SceneSpec(complexity=(1, complexity), scene_attributes=(0, 4), modality=modality, counts=counts, realism=realism)
+    assert check_rows(Space(load_taxonomy(), spec), ROWS, modality, None, every=len(LOSSLESS)) > 0.95 * ROWS
 
 
 @pytest.fixture

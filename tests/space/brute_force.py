@@ -14,6 +14,7 @@ from typing import Any
 import networkx
 
 from anyscene.scene import Attribute, Object, Relation, SceneAttribute, SceneGraph
+from anyscene.taxonomy import Taxonomy
 
 NUMERALS = ("two", "three", "four", "five", "six")
 Content = tuple[str, tuple[str, ...]]
@@ -143,6 +144,9 @@ class Vocabulary:
         settings = {(one.kind, one.name): one for one in self.settings}
         chosen = [settings[a.type, a.value] for a in graph.scene_attributes]
         assert all(agree(a, b) for a, b in combinations(chosen, 2)), graph
+
+
+Load = Callable[[Vocabulary], Taxonomy]
 
 
 def agree(a: Setting, b: Setting) -> bool:
@@ -348,7 +352,7 @@ LONELY = Vocabulary(nouns=(Noun("sun"), Noun("moon", "body")), values=(Value("br
 """No relation at all."""
 
 VOCABULARIES = {"home": HOME, "bare": BARE, "mono": MONO, "twins": TWINS, "lonely": LONELY}
-DEEPEST = {"home": 3, "bare": 5, "mono": 8, "twins": 4, "lonely": 5}
+DEEPEST = {"home": 3, "bare": 5, "mono": 7, "twins": 4, "lonely": 5}
 """How complex scenes can be for every one of them to be listed in a moment."""
 
 SETTINGS = replace(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from anyscene.cli.options import TaxonomyFolder, parse_names
+from anyscene.cli.printing import print_json
 
 HELP = """Put a scene graph into words: caption and questions with answers.
 
@@ -37,7 +37,7 @@ def run(
     options = RecordOptions(style, QuestionOptions(parse_names(forms, "forms"), foils, seed))
     record = describe(load_graph(graph), taxonomy=load_taxonomy(taxonomy), modality=modality, options=options)
     if as_json:
-        print(json.dumps(record, ensure_ascii=False))
+        print_json(record)
         return
     from anyscene.cli.drawing import console, draw_record
 

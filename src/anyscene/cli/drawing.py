@@ -58,6 +58,7 @@ def draw_questions(questions: Iterable[Mapping[str, Any]]) -> Table:
 
 def draw_record(record: Mapping[str, Any], to: Console) -> None:
     """One record: title, caption, tree, questions."""
+    record = _visible(record)
     title = f"scene {record['index']}" if "index" in record else "scene"
     plausibility = record.get("plausibility")
     details = f"complexity {record['complexity']}, {record['modality']}" + (
@@ -68,3 +69,12 @@ def draw_record(record: Mapping[str, Any], to: Console) -> None:
     if record.get("questions"):
         to.print(draw_questions(record["questions"]))
     to.print()
+
+
+def _visible(value: Any) -> Any:
+    """The value with control characters escaped: a dataset of somebody else must not steer the terminal."""
+    if isinstance(value, str):
+        return value if value.isprintable() else "".join(char if char.isprintable() else ascii(char)[1:-1] for char in value)
+    if isinstance(value, Mapping):
+        return {key: _visible(one) for key, one in value.items()}
+    return [_visible(one) for one in value] if isinstance(value, list) else value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,7 +21,7 @@ Example: anyscene generate -n 1000000 --complexity 4-8 --scene-attributes 0-3 --
 def run(
     scene_spec: o.SceneSpec,
     n: Annotated[int, typer.Option("-n", help="How many scenes.")],
-    out: Annotated[Path, typer.Option(help="The folder to write.")],
+    out: o.OutFolder,
     seed: Annotated[int, typer.Option(help="Which of the many orders of the space.")] = 0,
     taxonomy: o.TaxonomyFolder = None,
     style: Annotated[str, typer.Option(help="Captions: plain, dense, short or tags.")] = "plain",

@@ -77,6 +77,9 @@ def _let_go_of_standard_output() -> None:
 
 def main() -> None:
     """Run the command line; every error is one line and a non-zero exit."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # the shell closed it
+            setattr(sys, name, open(os.devnull, "w"))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a letter that the terminal lacks is no reason to stop
     try:

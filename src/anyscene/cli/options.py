@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 else:
     SceneSpec = Any  # the real one is imported when a command runs
 
+
+def _folder(text: str) -> Path:
+    """A folder to write into; an empty name (a shell variable that is not set) would be the current folder."""
+    if not text.strip():
+        raise typer.BadParameter("the name of the folder is empty; the current folder is called '.'")
+    return Path(text)
+
+
 TaxonomyFolder = Annotated[Path | None, typer.Option("--taxonomy", help="A vocabulary of your own: a folder of TSV files.")]
+OutFolder = Annotated[Path, typer.Option(parser=_folder, metavar="PATH", help="The folder to write into.")]
 
 MAX_SPEC_BYTES = 1024 * 1024
 _RANGE = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?\Z")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from anyscene.cli.printing import print_json
+from anyscene.errors import RecordError
 
 HELP = """Print scenes of a dataset: the graph as a tree, the caption, the questions with answers.
 
@@ -29,14 +31,20 @@ def run(
         records = [read_record(path, index)]
     else:
         rows = count_rows(path)
-        step = max(rows // count, 1)
+        if not rows:
+            raise RecordError(f"{path} holds no records.")
+        count = min(count, rows)
+        step = rows // count
         records = list(islice(read_records(path), 0, step * count, step))
     if as_json:
         for record in records:
-            print(json.dumps(record, ensure_ascii=False))
+            print_json(record)
         return
     from anyscene.cli.drawing import console, draw_record
 
     to = console()
     for record in records:
-        draw_record(record, to)
+        try:
+            draw_record(record, to)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise RecordError(f"{path}: a record does not hold what it should ({type(error).__name__}: {error}).") from None

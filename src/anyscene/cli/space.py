@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from anyscene.cli import options as o
+from anyscene.cli.printing import print_json
 
 HELP = """Count the scenes of a space exactly, find a scene by its number, or the number of a scene.
 
@@ -26,7 +26,10 @@ def run(
 ) -> None:
     """Count, or look up."""
     from anyscene.dataset import SceneSpace
+    from anyscene.errors import SpecError
 
+    if at is not None and find is not None:
+        raise SpecError("--at and --find were given: give one of them")
     scenes = SceneSpace(scene_spec, taxonomy=taxonomy)
     if at is not None:
         _print_scene(scenes, at, as_json)
@@ -34,7 +37,10 @@ def run(
         from anyscene.scene import load_graph
 
         number = scenes.index(load_graph(find))
-        print(json.dumps({"index": number}) if as_json else number)
+        if as_json:
+            print_json({"index": number})
+        else:
+            print(number)
     else:
         _print_counts(scenes, as_json)
 
@@ -50,11 +56,8 @@ def _print_scene(scenes: object, at: int, as_json: bool) -> None:
         raise SpecError(str(error)) from None
     record = describe(graph, taxonomy=scenes.taxonomy, modality=scenes.spec.modality)
     if as_json:
-        print(
-            json.dumps(
-                {"index": at, **{key: record[key] for key in ("caption", "graph", "complexity", "modality", "plausibility", "questions")}},
-                ensure_ascii=False,
-            )
+        print_json(
+            {"index": at, **{key: record[key] for key in ("caption", "graph", "complexity", "modality", "plausibility", "questions")}}
         )
         return
     from anyscene.cli.drawing import console, draw_record
@@ -68,14 +71,12 @@ def _print_counts(scenes: object, as_json: bool) -> None:
     assert isinstance(scenes, SceneSpace)
     structures, counts = scenes.space.structure_counts, scenes.space.scene_counts
     if as_json:
-        print(
-            json.dumps(
-                {
-                    "structures": {str(c): n for c, n in structures.items()},
-                    "scenes": {str(c): n for c, n in counts.items()},
-                    "total": scenes.size,
-                }
-            )
+        print_json(
+            {
+                "structures": {str(c): n for c, n in structures.items()},
+                "scenes": {str(c): n for c, n in counts.items()},
+                "total": scenes.size,
+            }
         )
         return
     from rich.table import Table

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from anyscene.cli.options import TaxonomyFolder
+from anyscene.cli.printing import print_json
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -70,7 +70,7 @@ def stats(taxonomy: TaxonomyFolder = None, as_json: Annotated[bool, typer.Option
         },
     }
     if as_json:
-        print(json.dumps(numbers, ensure_ascii=False))
+        print_json(numbers)
         return
     for name, value in numbers.items():
         if isinstance(value, dict):
