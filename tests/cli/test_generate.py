@@ -14,7 +14,7 @@ import pytest
 from command_line import PATIENCE_S, Outcome, command, digests, run_apart, run_here
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and limits")
-MANY = ("-n", 120_000, "--shards", 40, "-q")
+MANY = ("-n", 24_000, "--shards", 30, "-q")
 
 
 def rows(folder: Path) -> list[str]:
@@ -112,7 +112,7 @@ def test_a_full_disk_leaves_nothing_half_written(words: Path, tmp_path: Path, wh
     again = ("generate", "--taxonomy", words, *MANY, "--out", out)
 
     def small_disk() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, 8_000))
 
     found = run_apart(*again, preexec_fn=small_disk)
     assert found.refused, found
@@ -130,7 +130,7 @@ def test_the_last_full_disk_can_be_told(words: Path) -> None:
     assert (done.returncode, done.stderr) == (1, "anyscene: standard output: No space left on device\n")
 
 
-@pytest.mark.parametrize("out", ["file", "file/below", "other run", "records", "run.json is a folder", "a" * 300, "", " ", "nul\0"])
+@pytest.mark.parametrize("out", ["file", "file/below", "other run", "records", "run.json is a folder", "a" * 300, "", " "])
 def test_a_folder_that_cannot_be_used_is_left_alone(words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str) -> None:
     monkeypatch.chdir(tmp_path)
     Path("file").write_text("mine")

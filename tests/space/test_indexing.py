@@ -74,7 +74,6 @@ SHAPES = {
     "two equal stars": (6, [(0, 1), (0, 2), (3, 4), (3, 5)]),
     "two equal paths": (6, [(0, 1), (1, 2), (3, 4), (4, 5)]),
     "five single objects": (5, []),
-    "a tree of twins": (7, [(0, 1), (0, 2), (1, 3), (1, 4), (2, 5), (2, 6)]),
     "a tree of paths": (5, [(0, 1), (1, 2), (0, 3), (3, 4)]),
     "a triangle of three": (3, [(0, 1), (1, 2), (0, 2)]),
 }

@@ -218,21 +218,21 @@ def test_a_frame_beyond_the_exact_numbering_is_different_to_the_last_row(load: L
 
 
 def test_a_pair_beyond_the_exact_numbering_is_different_to_the_last_row(load: Load) -> None:
-    """Visits too: 20 nouns, 60 relations, 60 colours; every row of a frame of 1.4 million scenes."""
+    """Visits too: every row of a frame of a million scenes, out of twelve nouns."""
     vocabulary = Vocabulary(
-        nouns=tuple(Noun(name) for name in words("noun", 20)),
-        values=tuple(Value(name, kind) for kind in ("color", "size") for name in words(kind, 30)),
+        nouns=tuple(Noun(name) for name in words("noun", 12)),
+        values=tuple(Value(name, kind) for kind in ("color", "size") for name in words(kind, 31)),
         predicates=tuple(Predicate(name) for name in words("near", 60)),
     )
     space = Space(load(vocabulary), SceneSpec(complexity=(4, 4), objects=(2, 2), relations=(1, 1)))
     rows = space.rows(seed=3)
-    assert space.size == rows.capacity == 2 * 20 * 20 * 60 * 60
-    found = []
-    for start in range(0, rows.capacity, 240_000):
-        batch = rows.rows(start, min(start + 240_000, rows.capacity))
+    assert space.size == rows.capacity == 2 * 12 * 12 * 62 * 60 > 1 << 20  # noqa: SIM300
+    found = np.zeros(rows.capacity, dtype=np.bool_)
+    for start in range(0, rows.capacity, 200_000):
+        batch = rows.rows(start, min(start + 200_000, rows.capacity))
         owner = batch.object_of_attribute - 2 * np.arange(batch.rows)
-        found.append(((batch.objects[::2] * 20 + batch.objects[1::2]) * 60 + batch.attributes) * 120 + batch.relations * 2 + owner)
-    assert len(np.unique(np.concatenate(found))) == rows.capacity
+        found[((batch.objects[::2] * 12 + batch.objects[1::2]) * 62 + batch.attributes) * 120 + batch.relations * 2 + owner] = True
+    assert found.all()
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -267,7 +267,7 @@ def test_rows_beyond_the_last_are_refused(small: dict[str, Taxonomy], order: str
 def test_a_space_without_scenes_has_no_rows_and_names_the_constraint(small: dict[str, Taxonomy], options: dict[str, tuple[int, int]], order: str) -> None:
     """`Loosen the one that the message names`, says the error."""
     name = next(iter(options))
-    with pytest.raises(EmptySpaceError, match=name.replace("_", " ")):
+    with pytest.raises(EmptySpaceError, match=name.replace("_", ".")):
         Space(small["home"], SceneSpec(complexity=(1, 2), order=order, **options)).rows(0)  # type: ignore[arg-type]
 
 
@@ -292,15 +292,15 @@ def test_every_row_is_a_scene_of_the_space(load: Load, name: str) -> None:
 
 
 def test_rows_of_the_shipped_vocabulary_keep_its_class_rules(shipped: Taxonomy) -> None:
-    space = Space(shipped, SceneSpec(complexity=(1, 10), scene_attributes=(0, 4), counts=True))
+    space = Space(shipped, SceneSpec(complexity=(1, 8), scene_attributes=(0, 4), counts=True))
     t = space.taxonomy
-    batch = space.rows(seed=1).rows(0, 20_000)
+    batch = space.rows(seed=1).rows(0, 8000)
     owner = batch.object_of_attribute
     kinds = t.attributes.type_index[batch.attributes]
     classes = t.objects.class_index[batch.objects]
     counted = kinds == t.attribute_types.names.index("count")
     assert t.attributes.fits[batch.attributes, classes[owner]].all()
-    assert np.isin(t.objects.number[batch.objects[owner[counted]]], (0, 3)).all() and counted.sum() > 500
+    assert np.isin(t.objects.number[batch.objects[owner[counted]]], (0, 3)).all() and counted.sum() > 200
     closed = t.attributes.exclusive[batch.attributes]
     pairs = owner[closed] * 1000 + kinds[closed]
     assert len(np.unique(pairs)) == len(pairs)
@@ -316,7 +316,7 @@ def test_rows_of_the_shipped_vocabulary_keep_its_class_rules(shipped: Taxonomy) 
         if scene[first] == scene[second]:
             assert not t.scene_conflicts[batch.scene_attributes[first], batch.scene_attributes[second]]
     assert (t.objects.visuality[batch.objects] >= 0.5).all()
-    assert sorted(set(batch.complexity.tolist())) == list(range(1, 11))
+    assert sorted(set(batch.complexity.tolist())) == list(range(1, 9))
 
 
 def test_rows_of_the_shipped_vocabulary_are_all_different(shipped: Taxonomy) -> None:
@@ -375,13 +375,20 @@ def types_of(vocabulary: Vocabulary, graphs: list[SceneGraph], kind: str) -> Cou
 def test_attribute_types_are_drawn_by_weight_whatever_the_number_of_their_values(load: Load, weights: dict[str, float]) -> None:
     """200 colours do not drown 8 sizes; a person has no material, a thing no emotion."""
     vocabulary = replace(street(), weights=tuple(("attribute", kind, weight) for kind, weight in weights.items()))
-    graphs = rows_of(Space(load(vocabulary), SceneSpec(complexity=(2, 4), attributes=(1, 1), objects=(1, 2))), 0, 9000, seed=4)
+    graphs = rows_of(Space(load(vocabulary), SceneSpec(complexity=(4, 6), attributes=(1, 1))), 0, 9000, seed=4)
     for kind, types in {"person": ["color", "size", "emotion", "state"], "thing": ["color", "size", "material", "state"]}.items():
         found = types_of(vocabulary, graphs, kind)
         total = sum(weights.get(name, 1.0) for name in types)
         assert set(found) == set(types)
         for name in types:
             assert found[name] / found.total() == pytest.approx(weights.get(name, 1.0) / total, abs=0.06), (kind, found)
+
+
+def test_attribute_types_are_drawn_by_weight_in_small_structures_too(load: Load) -> None:
+    """One object and one attribute: some thousand scenes, drawn from their exact numbering. `weight` is how often a type is drawn."""
+    graphs = rows_of(Space(load(street()), SceneSpec(complexity=(2, 2), objects=(1, 1))), 0, 400)
+    found = types_of(street(), graphs, "person")
+    assert found["color"] < 0.45 * found.total(), found
 
 
 def test_several_attributes_of_one_object_are_balanced_too(load: Load) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -258,26 +258,17 @@ def plausibility_column(batch: SceneBatch, taxonomy: Taxonomy) -> pa.Array:
     return pa.array(np.round(total / np.maximum(known, 1), 2).astype(np.float32), mask=known == 0)
 
 
+@lru_cache(maxsize=4)
 def _strings_of(taxonomy: Taxonomy) -> dict[str, pa.StringArray]:
-    known = _STRINGS.get(id(taxonomy))
-    if known is None or known[0] is not taxonomy:
-        _STRINGS.clear()
-        known = (
-            taxonomy,
-            {
-                "objects": pa.array(taxonomy.objects.names, pa.string()),
-                "attributes": pa.array(taxonomy.attributes.values, pa.string()),
-                "attribute_types": pa.array(taxonomy.attribute_types.names, pa.string()),
-                "relations": pa.array(taxonomy.relations.names, pa.string()),
-                "scene_attributes": pa.array(taxonomy.scene_attributes.values, pa.string()),
-                "scene_types": pa.array(taxonomy.scene_attribute_types.names, pa.string()),
-            },
-        )
-        _STRINGS[id(taxonomy)] = known
-    return known[1]
-
-
-_STRINGS: dict[int, tuple[Taxonomy, dict[str, pa.StringArray]]] = {}
+    """The words of a taxonomy as Arrow columns."""
+    return {
+        "objects": pa.array(taxonomy.objects.names, pa.string()),
+        "attributes": pa.array(taxonomy.attributes.values, pa.string()),
+        "attribute_types": pa.array(taxonomy.attribute_types.names, pa.string()),
+        "relations": pa.array(taxonomy.relations.names, pa.string()),
+        "scene_attributes": pa.array(taxonomy.scene_attributes.values, pa.string()),
+        "scene_types": pa.array(taxonomy.scene_attribute_types.names, pa.string()),
+    }
 
 
 def _struct(**columns: pa.Array) -> pa.StructArray:

@@ -95,8 +95,8 @@ class AbsentObjects:
 
 
 @lru_cache(maxsize=4)
-def _pairs_cached(key: tuple[str, int, bool], held: _Held) -> IntArray:
-    taxonomy, by_class = held.taxonomy, key[2]
+def _related(taxonomy: Taxonomy, by_class: bool) -> IntArray:
+    """Sorted codes of hypernym pairs among what can be seen; with ``by_class`` only those that the class does not rule out already."""
     at = {node: i for i, node in enumerate(taxonomy.objects.ids)}
     classes = taxonomy.objects.class_index
     seen = taxonomy.objects.visuality >= VISIBLE
@@ -108,21 +108,3 @@ def _pairs_cached(key: tuple[str, int, bool], held: _Held) -> IntArray:
             if j is not None and seen[j] and not (by_class and classes[i] == classes[j]):
                 codes.add(min(i, j) * size + max(i, j))
     return np.array(sorted(codes), dtype=np.int64)
-
-
-class _Held:
-    """Carries a taxonomy past the cache key."""
-
-    def __init__(self, taxonomy: Taxonomy) -> None:
-        self.taxonomy = taxonomy
-
-    def __hash__(self) -> int:
-        return 0
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Held)
-
-
-def _related(taxonomy: Taxonomy, by_class: bool) -> IntArray:
-    """Sorted codes of hypernym pairs among what can be seen; with ``by_class`` only those that the class does not rule out already."""
-    return _pairs_cached((taxonomy.digest, len(taxonomy.objects), by_class), _Held(taxonomy))

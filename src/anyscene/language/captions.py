@@ -18,7 +18,7 @@ from anyscene.language.literals import FIXED, SCENE_NOUN, TOKEN
 from anyscene.language.phrases import Phrases
 from anyscene.language.text import Template, fill_templates, join_tokens
 from anyscene.scene.batch import SceneBatch, Shape
-from anyscene.scene.structure import subject_order
+from anyscene.scene.structure import Edge, subject_order
 
 IntArray = NDArray[np.int64]
 STYLES = ("plain", "dense", "short", "tags")
@@ -41,8 +41,9 @@ def realize_captions(batch: SceneBatch, lexicon: lx.Lexicon, style: str = "plain
         raise SpecError(f"caption style {style!r}: it must be one of {', '.join(STYLES)}")
     phrases = Phrases(batch, lexicon)
     sizes = np.diff(batch.scene_start)
-    codes, which = np.unique(batch.shape_index * 64 + sizes, return_inverse=True)
-    templates = [_template(batch.shapes[code // 64], int(code % 64), style) for code in codes]
+    most = int(sizes.max(initial=0)) + 1
+    codes, which = np.unique(batch.shape_index * most + sizes, return_inverse=True)
+    templates = [_template(batch.shapes[code // most], int(code % most), style) for code in codes]
     tokens, starts = fill_templates(templates, which.ravel(), *_columns(phrases, style, modality))
     return join_tokens(lexicon.strings, tokens, starts)
 
@@ -118,10 +119,11 @@ def _fixed(text: str) -> Place:
 
 def _sentences(shape: Shape) -> list[tuple[int, list[int]]]:
     """(subject, numbers of its relations), sentence by sentence."""
-    found = []
-    for subject, targets in subject_order(len(shape.attributes), shape.edges):
-        found.append((subject, [i for target in targets for i, edge in enumerate(shape.edges) if edge == (subject, target)]))
-    return found
+    numbers: dict[Edge, list[int]] = {}
+    for i, edge in enumerate(shape.edges):
+        numbers.setdefault(edge, []).append(i)
+    sentences = subject_order(len(shape.attributes), shape.edges)
+    return [(subject, [i for target in targets for i in numbers[subject, target]]) for subject, targets in sentences]
 
 
 def _attributes_of(shape: Shape, node: int) -> range:

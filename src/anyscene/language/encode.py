@@ -78,12 +78,12 @@ def _in_caption_order(graph: SceneGraph) -> tuple[list[Object], list[tuple[int, 
     pairs = [(place[r.subject], place[r.object]) for r in graph.relations]
     order = mention_order(len(graph.objects), tuple(pairs))
     position = {node: i for i, node in enumerate(order)}
-    said = [(position[a], position[b], r.predicate) for (a, b), r in zip(pairs, graph.relations, strict=True)]
+    said: dict[tuple[int, int], list[str]] = {}
+    for (a, b), relation in zip(pairs, graph.relations, strict=True):
+        said.setdefault((position[a], position[b]), []).append(relation.predicate)
     edges, predicates = [], []
-    for subject, targets in subject_order(len(order), tuple((a, b) for a, b, _ in said)):
+    for subject, targets in subject_order(len(order), tuple(said)):
         for target in targets:
-            for a, b, predicate in said:
-                if (a, b) == (subject, target):
-                    edges.append((a, b))
-                    predicates.append(predicate)
+            edges += [(subject, target)] * len(said[subject, target])
+            predicates += said[subject, target]
     return [graph.objects[node] for node in order], edges, predicates

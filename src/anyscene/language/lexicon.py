@@ -138,7 +138,7 @@ class Lexicon:
     def ambiguous_nouns(self) -> IntArray:
         """Sorted codes ``attribute * nouns + noun`` of pairs that could be read apart in another way ("red" + "fox")."""
         pairs = self._crossing(self.taxonomy.objects.names)
-        pairs += self._crossing(self.taxonomy.objects.plurals) if self.counts else []
+        pairs += self._crossing(self.taxonomy.objects.plurals)
         return _codes(pairs, len(self.taxonomy.objects))
 
     @cached_property
@@ -167,7 +167,7 @@ class Lexicon:
                 starts.setdefault(" ".join(words[:end]), []).append(index)
         found: set[tuple[int, int]] = set()
         objects = self.taxonomy.objects
-        for text in {*objects.names, *(objects.plurals if self.counts else ()), *self.taxonomy.attributes.values}:
+        for text in {*objects.names, *objects.plurals, *self.taxonomy.attributes.values}:
             words = text.casefold().split(" ")
             for cut in range(1, len(words)):
                 before, after = " ".join(words[:cut]), " ".join(words[cut:])
@@ -181,30 +181,10 @@ class Lexicon:
         return sorted(found)
 
 
-@lru_cache(maxsize=4)
-def _cached(digest: str, counts: bool, size: int, held: _Held) -> Lexicon:
-    return Lexicon(held.taxonomy)
-
-
-class _Held:
-    """Carries a taxonomy through the cache without being part of the key."""
-
-    def __init__(self, taxonomy: Taxonomy) -> None:
-        self.taxonomy = taxonomy
-
-    def __hash__(self) -> int:
-        return 0
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Held)
-
-
+@lru_cache(maxsize=6)
 def lexicon_of(taxonomy: Taxonomy, max_ordinal: int = MAX_ORDINAL) -> Lexicon:
     """The lexicon of a taxonomy; kept for the last few."""
-    if max_ordinal > MAX_ORDINAL:
-        return Lexicon(taxonomy, max_ordinal)
-    size = len(taxonomy.objects) + len(taxonomy.attributes) + len(taxonomy.relations) + len(taxonomy.scene_attributes)
-    return _cached(taxonomy.digest, COUNT_TYPE in taxonomy.attribute_types.names, size, _Held(taxonomy))
+    return Lexicon(taxonomy, max_ordinal)
 
 
 def _head(form: int, number: int, count: str, order: int, an: bool) -> str:

@@ -19,9 +19,8 @@ from anyscene.language.english import ORDINALS
 from anyscene.language.lattice import Event, Kind, Lattice, Rules, expected
 from anyscene.language.matching import Text, Vocabulary, heads_of
 from anyscene.language.networks import MODALITIES
-from anyscene.scene.graph import MAX_ELEMENTS, SceneGraph
-from anyscene.space.decode import to_graph
-from anyscene.taxonomy import COUNT_TYPE, NUMERALS, Taxonomy, load_taxonomy, with_words
+from anyscene.scene.graph import MAX_ELEMENTS, Attribute, SceneAttribute, SceneGraph
+from anyscene.taxonomy import COUNT_TYPE, Taxonomy, load_taxonomy, with_counts
 
 __all__ = ["parse"]
 
@@ -46,90 +45,53 @@ def parse(caption: str, taxonomy: Taxonomy | None = None) -> SceneGraph:
     """
     if len(caption) > MAX_CHARS:
         raise CaptionParseError(f"not a caption: the text has {len(caption)} characters; at most {MAX_CHARS} are read")
-    own = _Words(load_taxonomy() if taxonomy is None else taxonomy)
+    own = load_taxonomy() if taxonomy is None else taxonomy
     return (_many_parser(own) if _MANY.search(caption) else _parser(own)).parse(caption)
 
 
-class _Words:
-    """A taxonomy as a cache key: by its words, since taxonomies with words added keep their digest."""
-
-    def __init__(self, taxonomy: Taxonomy) -> None:
-        self.taxonomy = taxonomy
-
-    def __hash__(self) -> int:
-        return hash(self.taxonomy.digest)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Words):
-            return False
-        mine, theirs = self.taxonomy, other.taxonomy
-        return mine is theirs or (
-            mine.digest == theirs.digest
-            and mine.objects.names == theirs.objects.names
-            and mine.attributes.values == theirs.attributes.values
-            and mine.attribute_types.names == theirs.attribute_types.names
-            and mine.relations.names == theirs.relations.names
-            and mine.scene_attributes.phrases == theirs.scene_attributes.phrases
-        )
-
-
 @lru_cache(maxsize=4)
-def _parser(words: _Words) -> _Parser:
+def _parser(taxonomy: Taxonomy) -> _Parser:
     """The parser of a taxonomy."""
-    taxonomy = words.taxonomy
     if COUNT_TYPE in taxonomy.attribute_types.names:
-        return _Parser.of(taxonomy, (_lexicon(taxonomy),))
-    counted = with_words(taxonomy, attributes=[(COUNT_TYPE, word) for word in NUMERALS])
-    return _Parser.of(counted, (_lexicon(counted), _lexicon(taxonomy)))
+        return _Parser.of(taxonomy, lx.lexicon_of(taxonomy))
+    counted = with_counts(taxonomy)
+    return _Parser.of(counted, lx.lexicon_of(counted))
 
 
 @lru_cache(maxsize=2)
-def _many_parser(words: _Words) -> _Parser:
+def _many_parser(taxonomy: Taxonomy) -> _Parser:
     """The parser that knows more ordinals."""
-    usual = _parser(words)
-    rules = tuple(replace(rules, lexicon=lx.Lexicon(rules.lexicon.taxonomy, MORE_ORDINALS)) for rules in usual.rules)
-    return replace(usual, words=replace(usual.words, heads=heads_of(rules[0].lexicon)), rules=rules)
-
-
-def _lexicon(taxonomy: Taxonomy) -> lx.Lexicon:
-    """The lexicon that captions are written with, or one like it if another taxonomy of the same digest has its place."""
-    lexicon = lx.lexicon_of(taxonomy)
-    return lexicon if _Words(lexicon.taxonomy) == _Words(taxonomy) else lx.Lexicon(taxonomy)
+    usual = _parser(taxonomy)
+    rules = replace(usual.rules, lexicon=lx.lexicon_of(usual.taxonomy, MORE_ORDINALS))
+    return replace(usual, words=replace(usual.words, heads=heads_of(rules.lexicon)), rules=rules)
 
 
 _MANY = re.compile(rf"\b(?:{'|'.join(ORDINALS[lx.MAX_ORDINAL :])}|\d+(?:st|nd|rd|th)) ", re.IGNORECASE)
-
 """Words that say that there are more of a noun than the usual lexicon can number."""
 
 
 @dataclass(frozen=True)
 class _Parser:
-    """Reads captions of one taxonomy.
-
-    ``rules`` has the lexicon with numerals and the one without: a few words run together only where there are plurals.
-    """
+    """Reads captions of one taxonomy, with numerals."""
 
     taxonomy: Taxonomy
     words: Vocabulary
-    rules: tuple[Rules, ...]
+    rules: Rules
 
     @classmethod
-    def of(cls, taxonomy: Taxonomy, lexicons: tuple[lx.Lexicon, ...]) -> _Parser:
-        return cls(taxonomy, Vocabulary.of(lexicons[0]), tuple(map(Rules.of, lexicons)))
+    def of(cls, taxonomy: Taxonomy, lexicon: lx.Lexicon) -> _Parser:
+        return cls(taxonomy, Vocabulary.of(lexicon), Rules.of(lexicon))
 
     def parse(self, caption: str) -> SceneGraph:
         """The graph of a caption."""
         text = Text(caption)
         failures: list[_Failure] = []
-        for rules in self.rules:
-            lattices = [Lattice(text, style, self.words, rules) for style in LOSSLESS]
-            graphs = list(dict.fromkeys(graph for lattice in lattices for graph in self._graphs(lattice, failures)))
-            if len(graphs) > 1:
-                raise CaptionParseError(_shorten(f"ambiguous: {_unlike(*graphs[:2])}"))
-            if graphs:
-                return graphs[0]
-            if not any(lattice.refused for lattice in lattices):
-                break
+        lattices = [Lattice(text, style, self.words, self.rules) for style in LOSSLESS]
+        graphs = list(dict.fromkeys(graph for lattice in lattices for graph in self._graphs(lattice, failures)))
+        if len(graphs) > 1:
+            raise CaptionParseError(_shorten(f"ambiguous: {_unlike(*graphs[:2])}"))
+        if graphs:
+            return graphs[0]
         raise CaptionParseError(str(max(failures, key=lambda failure: (failure.end, failure.wrong != ""))))
 
     def _graphs(self, lattice: Lattice, failures: list[_Failure]) -> Iterator[SceneGraph]:
@@ -155,11 +117,8 @@ class _Parser:
             failures.append(_Failure(caption, len(caption), "", wrong))
 
     def _caption(self, graph: SceneGraph, rules: Rules, style: str, modality: str) -> str:
-        """The caption of a graph; nothing where the lexicon has no numerals but the graph has."""
-        taxonomy = rules.lexicon.taxonomy
-        if not rules.lexicon.counts and any(a.type == COUNT_TYPE for one in graph.objects for a in one.attributes):
-            return ""
-        return str(realize_captions(batch_of_graphs([graph], taxonomy), rules.lexicon, style, modality)[0])
+        """The caption of a graph."""
+        return str(realize_captions(batch_of_graphs([graph], self.taxonomy), rules.lexicon, style, modality)[0])
 
 
 @dataclass
@@ -211,7 +170,14 @@ class _Reading:
                 self.modality = MODALITIES[event.what]
         if len(self.scene) > MAX_SCENE_ATTRIBUTES:
             raise GraphError(f"there are {len(self.scene)} scene attributes; at most {MAX_SCENE_ATTRIBUTES} are read")
-        return to_graph(taxonomy, self.nouns, self.attributes, self.edges, self.relations, self.scene), self.modality
+        graph = SceneGraph.of_words(
+            [taxonomy.objects.names[noun] for noun in self.nouns],
+            [[Attribute(*taxonomy.attribute_words(a)) for a in own] for own in self.attributes],
+            self.edges,
+            [taxonomy.relations.names[relation] for relation in self.relations],
+            [SceneAttribute(*taxonomy.scene_attribute_words(one)) for one in self.scene],
+        )
+        return graph, self.modality
 
 
 # ---- messages -----------------------------------------------------------------------------------------------------------------
@@ -238,8 +204,6 @@ class _Failure:
 def _difference(caption: str, written: str) -> str:
     """Where the text leaves the caption of the graph that it seems to mean."""
     same = next((i for i, (a, b) in enumerate(zip(caption, written, strict=False)) if a != b), min(len(caption), len(written)))
-    if not written:
-        return "it has a numeral, but also words in an order that captions with numerals do not have"
     start = caption.rfind(" ", 0, same) + 1
     after = f"after {_quote(caption[:start], tail=True)} " if start else ""
     return f"{after}it goes on {_quote(caption[start:], 30)}, but the caption of that scene goes on {_quote(written[start:], 30)}"

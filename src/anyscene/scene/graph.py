@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -138,6 +138,20 @@ class SceneGraph:
             _pair(value, f"scene_attributes[{i}]", SceneAttribute) for i, value in enumerate(_list(data, "scene_attributes", optional=True))
         )
         return cls(tuple(objects), tuple(relations), scene)
+
+    @classmethod
+    def of_words(
+        cls,
+        names: Sequence[str],
+        attributes: Sequence[Sequence[Attribute]],
+        edges: Sequence[tuple[int, int]],
+        predicates: Sequence[str],
+        scene_attributes: Sequence[SceneAttribute] = (),
+    ) -> SceneGraph:
+        """A graph whose objects have the ids ``o0``, ``o1``, ...; ``edges`` are (subject, object) positions."""
+        objects = tuple(Object(f"o{i}", name, tuple(own)) for i, (name, own) in enumerate(zip(names, attributes, strict=True)))
+        relations = tuple(Relation(f"o{a}", predicate, f"o{b}") for (a, b), predicate in zip(edges, predicates, strict=True))
+        return cls(objects, relations, tuple(scene_attributes))
 
     def same_scene(self, other: SceneGraph) -> bool:
         """Equal up to the ids and the order of things (isomorphic as labelled graphs)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from anyscene.scene.batch import SceneBatch
-from anyscene.scene.graph import Attribute, Object, Relation, SceneAttribute, SceneGraph
+from anyscene.scene.graph import Attribute, SceneAttribute, SceneGraph
 from anyscene.scene.structure import Edge
 from anyscene.taxonomy import Taxonomy
 
@@ -19,17 +19,12 @@ def to_graph(
     scene_attributes: Sequence[int],
 ) -> SceneGraph:
     """A scene graph with object ids ``o0``, ``o1``, ... out of taxonomy indices."""
-    kinds, values = taxonomy.attributes.type_index, taxonomy.attributes.values
-    scene_kinds, scene_values = taxonomy.scene_attributes.type_index, taxonomy.scene_attributes.values
-    return SceneGraph(
-        tuple(
-            Object(
-                f"o{i}", taxonomy.objects.names[noun], tuple(Attribute(taxonomy.attribute_types.names[kinds[a]], values[a]) for a in own)
-            )
-            for i, (noun, own) in enumerate(zip(nouns, attributes, strict=True))
-        ),
-        tuple(Relation(f"o{a}", taxonomy.relations.names[r], f"o{b}") for (a, b), r in zip(edges, relations, strict=True)),
-        tuple(SceneAttribute(taxonomy.scene_attribute_types.names[scene_kinds[s]], scene_values[s]) for s in scene_attributes),
+    return SceneGraph.of_words(
+        [taxonomy.objects.names[noun] for noun in nouns],
+        [[Attribute(*taxonomy.attribute_words(a)) for a in own] for own in attributes],
+        edges,
+        [taxonomy.relations.names[relation] for relation in relations],
+        [SceneAttribute(*taxonomy.scene_attribute_words(one)) for one in scene_attributes],
     )
 
 

@@ -27,28 +27,9 @@ def numeral(value: str) -> int | None:
 
 
 @lru_cache(maxsize=4)
-def _counted(key: str, taxonomy: _Hashable) -> t.Taxonomy:
-    return with_words(taxonomy.value, attributes=[(COUNT_TYPE, word) for word in NUMERALS])
-
-
-class _Hashable:
-    """A taxonomy as a cache key: by its digest."""
-
-    def __init__(self, value: t.Taxonomy) -> None:
-        self.value = value
-
-    def __hash__(self) -> int:
-        return hash(self.value.digest)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Hashable) and other.value.digest == self.value.digest
-
-
 def with_counts(taxonomy: t.Taxonomy) -> t.Taxonomy:
     """The taxonomy with the attribute type ``count`` and the values two to six, furthest from the noun in word order."""
-    if COUNT_TYPE in taxonomy.attribute_types.names:
-        return taxonomy
-    return _counted(taxonomy.digest, _Hashable(taxonomy))
+    return with_words(taxonomy, attributes=[(COUNT_TYPE, word) for word in NUMERALS])
 
 
 def with_words(

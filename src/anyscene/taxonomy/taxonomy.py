@@ -104,9 +104,12 @@ class Types:
         return len(self.names)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Taxonomy:
-    """A vocabulary of the visual world (paper, section 3.1). Read one with ``load_taxonomy``."""
+    """A vocabulary of the visual world (paper, section 3.1). Read one with ``load_taxonomy``.
+
+    Two taxonomies are equal when they are the same object: tables made from one are kept by it.
+    """
 
     name: str
     digest: str
@@ -147,6 +150,14 @@ class Taxonomy:
         types = self.scene_attribute_types.names
         rows = zip(self.scene_attributes.type_index, self.scene_attributes.values, strict=True)
         return {(types[kind].casefold(), value.casefold()): index for index, (kind, value) in enumerate(rows)}
+
+    def attribute_words(self, index: int) -> tuple[str, str]:
+        """(type, value) of an attribute."""
+        return self.attribute_types.names[self.attributes.type_index[index]], self.attributes.values[index]
+
+    def scene_attribute_words(self, index: int) -> tuple[str, str]:
+        """(type, value) of a scene attribute."""
+        return self.scene_attribute_types.names[self.scene_attributes.type_index[index]], self.scene_attributes.values[index]
 
     @cached_property
     def ancestors(self) -> tuple[frozenset[str], ...]:
