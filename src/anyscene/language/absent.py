@@ -23,6 +23,22 @@ TRIES = 6
 MAX_LIKENESS = 0.45
 
 
+LIVING = ("animal", "plant", "food", "person", "body_part", "natural_object", "landform", "water", "substance")
+MADE = ("vehicle", "tool", "weapon", "instrument", "machine", "furniture", "device", "container", "structure", "building", "room",
+        "covering", "document", "artifact", "clothing", "fabric", "place")  # fmt: skip
+
+
+def _confusable(classes: tuple[str, ...]) -> NDArray[np.bool_]:
+    """``(classes, classes)``: may things of the two look alike?
+
+    What lives or grows does not look like what is made; toys and works of art look like anything.
+    """
+    living = np.array([name in LIVING for name in classes])
+    made = np.array([name in MADE for name in classes])
+    apart = living[:, None] & made[None, :]
+    return np.asarray(~(apart | apart.T), dtype=np.bool_)
+
+
 class AbsentObjects:
     """Draws objects that are not in a scene."""
 
@@ -42,6 +58,7 @@ class AbsentObjects:
         self.has_related[np.concatenate([self.related // self.size, self.related % self.size])] = True
         if self.by_class:  # relatives of another class are few: their own classes decide about all others
             self.pool = self.pool[~self.has_related[self.pool]]
+        self.confusable = _confusable(taxonomy.classes)
         vectors = taxonomy.vectors.get("objects")
         self.vectors = None if vectors is None else vectors.astype(np.float32) / 127.0
 
@@ -90,7 +107,8 @@ class AbsentObjects:
             at = np.minimum(np.searchsorted(self.related, codes), len(self.related) - 1)
             bad[near] |= self.related[at] == codes
         if self.vectors is not None:
-            bad |= np.einsum("ij,ij->i", self.vectors[there], self.vectors[other]) > MAX_LIKENESS
+            near = np.flatnonzero(self.confusable[self.classes[there], self.classes[other]])
+            bad[near] |= np.einsum("ij,ij->i", self.vectors[there[near]], self.vectors[other[near]]) > MAX_LIKENESS
         return ~np.logical_or.reduceat(bad, begin)
 
 

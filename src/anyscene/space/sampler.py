@@ -7,8 +7,8 @@ A schedule says which frame a row has and the how-manieth row of that frame it i
   the same scene seen another way;
 * when all nouns have come round once, the *visit* number goes into the digits of attributes and relations (``choices``).
 
-A frame with few scenes, or with pairs of classes that no relation joins, is instead drawn by a keyed permutation of its exact
-numbering, so that its very last scene is reached.
+A frame where this reaches few scenes (it has few, or pairs of classes that no relation joins) is instead drawn by a keyed
+permutation of its exact numbering, so that its very last scene is reached.
 """
 
 from __future__ import annotations
@@ -77,11 +77,13 @@ class Sampler:
         self.key = key_of("rows", seed)
         self.counter, self.indexer = counter, indexer
         self.width, self.beta = width_of(spec.realism), beta_of(spec.realism)
-        self.frames = [frame for c in sorted(frames) for frame in frames[c] if counter.frame(frame) > 0]
+        self.frames = [frame for c in sorted(frames) for frame in frames[c]]
         self.set_sizes = [s for s in range(spec.scene_attributes[0], spec.scene_attributes[1] + 1) if sets.count(s) > 0]
         if not self.frames or not self.set_sizes:
             raise EmptySpaceError("no scene meets all the constraints together")
         self._lay_out()
+        if not any(self._capacity):
+            raise EmptySpaceError("no scene meets all the constraints together")
         self._schedule()
 
     @property
@@ -183,6 +185,7 @@ class Sampler:
         self._around = np.zeros(count, dtype=np.uint64)
         self._exact = np.zeros(count, dtype=np.bool_)
         self._capacity: list[int] = []
+        self._least_menus: dict[tuple[tuple[int, int], ...], int] = {}
         self._shapes = tuple(Shape(frame.structure.edges, frame.structure.attributes) for frame in self.frames)
         for row, frame in enumerate(self.frames):
             self._one_frame(row, frame)
@@ -219,16 +222,21 @@ class Sampler:
             if self._given[row, place] < 0:
                 visits *= self._least_relations(row, a, b)
         around = prod(int(size) for size in self._size[row, : structure.num_objects])
-        exact = self.counter.frame(frame)
-        self._exact[row] = exact < EXACT_BELOW or visits == 0 or around == 0
+        self._exact[row] = around * visits < EXACT_BELOW
+        self._around[row] = min(max(around, 1), ENDLESS)
         if self._exact[row]:
             self._base[row] = 0
-        self._around[row] = min(max(around, 1), ENDLESS)
-        self._size[row] = 1 if self._exact[row] else self._size[row]
-        self._capacity.append(exact if self._exact[row] else around * visits)
+            self._size[row] = 1
+        self._capacity.append(self.counter.frame(frame) if self._exact[row] else around * visits)
 
     def _least_relations(self, row: int, a: int, b: int) -> int:
         """The smallest relation menu between the classes that may stand at two places."""
+        key = tuple((int(self._seed_at[row, end]), int(self._num_attributes[row, end])) for end in (a, b))
+        if key not in self._least_menus:
+            self._least_menus[key] = self._least_menu(row, a, b)
+        return self._least_menus[key]
+
+    def _least_menu(self, row: int, a: int, b: int) -> int:
         sides = []
         for position in (a, b):
             seed = self._seed_at[row, position]
@@ -243,6 +251,8 @@ class Sampler:
         """Rows go round over complexity, split, number of scene attributes, frame."""
         tree: dict[int, dict[tuple[int, int, int], list[int]]] = {}
         for row, frame in enumerate(self.frames):
+            if not self._capacity[row]:
+                continue
             structure = frame.structure
             tree.setdefault(structure.complexity, {}).setdefault(structure.split, []).append(row)
         self._leaves: list[IntArray] = []

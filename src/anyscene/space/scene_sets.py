@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyscene.errors import SpecError
-from anyscene.scene.keyed import U64, mix
+from anyscene.scene.keyed import U64, mix, mix_int
 from anyscene.space.tables import Tables
 
 IntArray = NDArray[np.int64]
@@ -178,7 +178,18 @@ class SceneSets:
         return flat[np.arange(most)[None, :] < sizes[:, None]], sizes
 
     def _complete(self, chosen: IntArray, size: int, key: int) -> None:
-        """Where drawing found nothing that fits: take the set that the key numbers."""
-        values = self.unrank(size, key % self.count(size))
-        chosen[:size] = np.searchsorted(self.values, values)
+        """Where drawing found nothing that fits: go on among the types that are left, or take the set that the key numbers."""
+        places = [int(place) for place in chosen[:size] if place >= 0]
+        kinds = self._taxonomy.scene_attributes.type_index[self.values]
+        open_ = np.logical_and.reduce(self._free[places]) if places else np.ones(len(self.values), dtype=np.bool_)
+        while len(places) < size and open_.any():
+            left = np.flatnonzero(open_)
+            types = np.unique(kinds[left])
+            key = mix_int(key)
+            own = left[kinds[left] == types[key % len(types)]]
+            places.append(int(own[(key >> 20) % len(own)]))
+            open_ &= self._free[places[-1]]
+        if len(places) < size:
+            places = np.searchsorted(self.values, self.unrank(size, key % self.count(size))).tolist()
+        chosen[:size] = places
         chosen[size:] = -1

@@ -48,9 +48,7 @@ def with_words(
     values = [pair for key, pair in _first(attributes, lambda pair: pair[1].casefold()) if key not in taxonomy.attribute_index]
     predicates = [name for key, name in _first(relations, str.casefold) if key not in taxonomy.relation_index]
     known = taxonomy.scene_attribute_index
-    phrases = [
-        pair for key, pair in _first(scene_attributes, lambda pair: (pair[0].casefold(), pair[1].casefold())) if key not in known
-    ]
+    phrases = [pair for key, pair in _first(scene_attributes, lambda pair: (pair[0].casefold(), pair[1].casefold())) if key not in known]
     classes = taxonomy.classes if not nouns or "thing" in taxonomy.classes else (*taxonomy.classes, "thing")
     wide = len(classes) - len(taxonomy.classes)
     attribute_types = _more_types(taxonomy.attribute_types, [kind for kind, _ in values])

@@ -195,7 +195,6 @@ class _Reader:
 
     def _type_table(self, used: dict[str, None], rows: dict[str, Row]) -> t.Types:
         """Types in use, in word order."""
-
         order = {name: rows[name].whole("order", 50) if name in rows else 50 for name in used}
         weight = {name: rows[name].positive("weight", 1.0) if name in rows else 1.0 for name in used}
         for name in rows.keys() - used.keys():

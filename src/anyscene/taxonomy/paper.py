@@ -31,7 +31,7 @@ MAX_WORD_CHARS = 200
 _TAG = re.compile(r"\([^()]*\)")
 _LEADING_BE = re.compile(r"(?:(?:is|are) )+(?=.)")
 _LAST_ARTICLE = re.compile(r" (?:a|an|the)$")
-_PUNCTUATION = str.maketrans(dict.fromkeys(",;:?!()\"", " "))
+_PUNCTUATION = str.maketrans(dict.fromkeys(',;:?!()"', " "))
 _INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 _AN = re.compile(
     r"(?i:(?!uni(?!n|m)|u[bfkrst][aeiou]|eu|ew|one\b|once\b)[aeiou]|hour|honest|heir)"
@@ -219,7 +219,7 @@ def _attributes(typed: dict[str, list[str]]) -> tuple[t.Attributes, t.Types]:
 
 
 def _relations(typed: dict[str, list[str]]) -> t.Relations:
-    """"X is RELATION Y": a leading "is" and a last "a" go; finite verbs cannot be told from the rest and stay."""
+    """ "X is RELATION Y": a leading "is" and a last "a" go; finite verbs cannot be told from the rest and stay."""
 
     def words(text: str) -> str:
         return _LAST_ARTICLE.sub("", _LEADING_BE.sub("", _clean(text)))
