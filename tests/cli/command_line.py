@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import subprocess
 import sys
@@ -16,7 +15,10 @@ from anyscene.cli.main import main
 
 PATIENCE_S = 60.0
 GRAPH: dict[str, Any] = {
-    "objects": [{"id": "a", "name": "dog", "attributes": [{"type": "color", "value": "red"}]}, {"id": "b", "name": "cat", "attributes": []}],
+    "objects": [
+        {"id": "a", "name": "dog", "attributes": [{"type": "color", "value": "red"}]},
+        {"id": "b", "name": "cat", "attributes": []},
+    ],
     "relations": [{"subject": "a", "predicate": "chasing", "object": "b"}],
     "scene_attributes": [],
 }
@@ -76,13 +78,27 @@ def write_taxonomy(folder: Path) -> Path:
     """A vocabulary of eleven objects."""
     folder.mkdir(parents=True, exist_ok=True)
     tables = {
-        "objects": ["name class number", *(f"{name} animal count" for name in OBJECTS), *(f"{name} tool count" for name in TOOLS), "sand stuff mass"],
-        "attributes": ["value type fits opposite", "red color any", "blue color any", "big size any small", "small size any big", "rusty state tool"],
+        "objects": [
+            "name class number",
+            *(f"{name} animal count" for name in OBJECTS),
+            *(f"{name} tool count" for name in TOOLS),
+            "sand stuff mass",
+        ],
+        "attributes": [
+            "value type fits opposite",
+            "red color any",
+            "blue color any",
+            "big size any small",
+            "small size any big",
+            "rusty state tool",
+        ],
         "relations": ["relation type subject_classes object_classes", "chasing interactional animal animal", "near spatial any any"],
         "scene_attributes": ["value type group phrase", "fog weather scene in_fog", "rain weather scene in_the_rain"],
     }
     for name, rows in tables.items():
-        (folder / f"{name}.tsv").write_text("".join(row.replace(" ", "\t").replace("in_", "in ").replace("the_", "the ") + "\n" for row in rows))
+        (folder / f"{name}.tsv").write_text(
+            "".join(row.replace(" ", "\t").replace("in_", "in ").replace("the_", "the ") + "\n" for row in rows)
+        )
     return folder
 
 

@@ -12,7 +12,16 @@ from command_line import GRAPH, digests, run_here
 from anyscene import __version__
 from anyscene.cli.main import app
 
-COMMANDS = [("generate",), ("show",), ("space",), ("describe",), ("split",), ("taxonomy", "check"), ("taxonomy", "stats"), ("taxonomy", "search")]
+COMMANDS = [
+    ("generate",),
+    ("show",),
+    ("space",),
+    ("describe",),
+    ("split",),
+    ("taxonomy", "check"),
+    ("taxonomy", "stats"),
+    ("taxonomy", "search"),
+]
 RECORD = {"id", "index", "caption", "graph", "complexity", "modality", "plausibility", "spec_digest", "seed", "questions"}
 
 
@@ -84,7 +93,9 @@ def test_space_numbers_and_finds_scenes(words: Path, tmp_path: Path) -> None:
 def test_every_option_of_a_spec_is_taken(words: Path, tmp_path: Path, options: str) -> None:
     common = ("--taxonomy", words, "--complexity", "3", *options.split())
     assert json.loads(run_here("space", *common, "--json").out)["total"] > 10
-    assert run_here("generate", *common, "-n", 10, "-q", "--out", tmp_path / "out") == (run_here("generate", *common, "-n", 10, "-q", "--out", tmp_path / "out"))
+    assert run_here("generate", *common, "-n", 10, "-q", "--out", tmp_path / "out") == (
+        run_here("generate", *common, "-n", 10, "-q", "--out", tmp_path / "out")
+    )
     assert len(run_here("show", tmp_path / "out", "--json", "--count", 10).out.splitlines()) == 10
 
 
@@ -152,7 +163,9 @@ def test_split_then_generate(words: Path, tmp_path: Path, by: str) -> None:
     proof = json.loads((tmp_path / "split" / "proof.json").read_text())
     assert proof["checked"][f"{by}s"]["shared"] == 0
     for side in ("train", "test"):
-        made = run_here("generate", "--taxonomy", words, "--spec", tmp_path / "split" / f"{side}.json", "-n", 5, "-q", "--out", tmp_path / side)
+        made = run_here(
+            "generate", "--taxonomy", words, "--spec", tmp_path / "split" / f"{side}.json", "-n", 5, "-q", "--out", tmp_path / side
+        )
         assert made.code == 0
 
 

@@ -74,7 +74,9 @@ def whole(words: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, st
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=lambda how: how.name)
-def test_a_run_that_was_cut_off_ends_as_if_unbroken(words: Path, tmp_path: Path, whole: dict[str, str], how: signal.Signals, workers: int) -> None:
+def test_a_run_that_was_cut_off_ends_as_if_unbroken(
+    words: Path, tmp_path: Path, whole: dict[str, str], how: signal.Signals, workers: int
+) -> None:
     out = tmp_path / "out"
     again = ("generate", "--taxonomy", words, *MANY, "--workers", workers, "--out", out)
     with subprocess.Popen(command(*again), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -144,7 +146,9 @@ def test_a_folder_that_cannot_be_used_is_left_alone(words: Path, tmp_path: Path,
     assert {path: path.read_bytes() if path.is_file() else None for path in tmp_path.rglob("*")} == before
 
 
-@pytest.mark.parametrize("manifest", [b"garbage", b"[1]", b"\xff", b"null", b'{"kind": "dataset"}', b'{"kind": "dataset", "files": [{"name": 1}]}'], ids=repr)
+@pytest.mark.parametrize(
+    "manifest", [b"garbage", b"[1]", b"\xff", b"null", b'{"kind": "dataset"}', b'{"kind": "dataset", "files": [{"name": 1}]}'], ids=repr
+)
 def test_a_damaged_manifest_is_told_and_overwritten_only_when_asked(words: Path, tmp_path: Path, manifest: bytes) -> None:
     out = tmp_path / "out"
     out.mkdir()

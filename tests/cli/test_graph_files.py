@@ -80,7 +80,9 @@ def test_what_is_wrong_is_said(words: Path, spoil: Spoil, case: str) -> None:
         assert str(path) in found.err
 
 
-@pytest.mark.parametrize("path", ["", ".", "missing", "/dev/zero", "/dev/null", "/dev/stdin", "graph.json/below", "a" * 300, "pipe", "circle", "nul\0", "\udcff"])
+@pytest.mark.parametrize(
+    "path", ["", ".", "missing", "/dev/zero", "/dev/null", "/dev/stdin", "graph.json/below", "a" * 300, "pipe", "circle", "nul\0", "\udcff"]
+)
 def test_what_is_no_file_is_never_waited_for(words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     monkeypatch.chdir(tmp_path)
     os.mkfifo("pipe")
@@ -118,7 +120,9 @@ def test_words_that_the_vocabulary_lacks(words: Path, spoil: Spoil) -> None:
         "a circle": {**GRAPH, "relations": [*GRAPH["relations"], {"subject": "b", "predicate": "near", "object": "a"}]},
         "two relations": {**GRAPH, "relations": [*GRAPH["relations"], {"subject": "a", "predicate": "near", "object": "b"}]},
         "scene attributes": {**GRAPH, "scene_attributes": [{"type": "weather", "value": "fog"}]},
-        "values that exclude each other": with_objects(dog(attributes=[{"type": "color", "value": "red"}, {"type": "color", "value": "blue"}])),
+        "values that exclude each other": with_objects(
+            dog(attributes=[{"type": "color", "value": "red"}, {"type": "color", "value": "blue"}])
+        ),
     }.items(),
 )
 def test_scenes_that_the_space_lacks(words: Path, spoil: Spoil, case: str, graph: dict[str, Any]) -> None:

@@ -24,7 +24,9 @@ def record(datasets: dict[str, Path]) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("option", ["--index=40", "--index=-1", f"--index={'9' * 40}", "--index=x", "--count=0", "--count=-1", "--count=x", "--count="])
+@pytest.mark.parametrize(
+    "option", ["--index=40", "--index=-1", f"--index={'9' * 40}", "--index=x", "--count=0", "--count=-1", "--count=x", "--count="]
+)
 @pytest.mark.parametrize("format", ["parquet", "jsonl", "webdataset"])
 def test_rows_that_are_not_there(datasets: dict[str, Path], format: str, option: str) -> None:
     assert run_here("show", datasets[format], option).refused
@@ -64,7 +66,9 @@ def test_a_folder_that_is_no_dataset(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["graph", "questions", "plausibility"])
-@pytest.mark.parametrize("junk", [1, "x", [], [1], {}, {"objects": 1}, {"objects": [{"id": "a"}], "relations": [], "scene_attributes": []}], ids=str)
+@pytest.mark.parametrize(
+    "junk", [1, "x", [], [1], {}, {"objects": 1}, {"objects": [{"id": "a"}], "relations": [], "scene_attributes": []}], ids=str
+)
 def test_a_record_that_cannot_be_drawn(spoil: Spoil, record: dict[str, Any], key: str, junk: Any) -> None:
     path = spoil("file.jsonl", json.dumps({**record, key: junk}).encode() + b"\n")
     found = run_here("show", path)

@@ -15,8 +15,9 @@ HOLDOUT: dict[str, Any] = {"kind": "pair", "side": "train", "test_parts": 1, "pa
 JUNK: list[Any] = [None, True, 0, -1, 1.5, "", "4-8", [], [1], [1, 2, 3], ["a", "b"], [None, None], [1.5, 2.5], [True, True], {}, {"a": 1}]
 JUNK += [[[]], 10**30, [1, 10**9], [10**30, 10**30], "\ud800", ["\ud800"], 1e309, float("nan"), [""]]
 RIGHT: dict[str, list[Any]] = {
-    **dict.fromkeys(("objects", "attributes", "relations"), [None, [1, 10**9]]),
-    **dict.fromkeys(("containing", "holdout"), [None]),
+    **{name: [None, [1, 10**9]] for name in ("objects", "attributes", "relations")},
+    "containing": [None],
+    "holdout": [None],
     "realism": [0],
     "familiar": [True],
     "counts": [True],
@@ -30,7 +31,11 @@ def takes(spoil: Spoil, words: Path, data: Any) -> Any:
     return run_here("space", "--taxonomy", words, "--spec", path, "--json")
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"\0", b"[" * 100_000, b"[]", b"1", b"null", b"NaN", b"9" * 10_000, b" " * 2_000_000], ids=lambda data: repr(data[:8]))
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b"\xff", b"\0", b"[" * 100_000, b"[]", b"1", b"null", b"NaN", b"9" * 10_000, b" " * 2_000_000],
+    ids=lambda data: repr(data[:8]),
+)
 def test_no_json_object(words: Path, spoil: Spoil, data: bytes) -> None:
     assert takes(spoil, words, data).refused
 
@@ -51,7 +56,11 @@ def test_a_holdout_of_the_wrong_kind(words: Path, spoil: Spoil, field: str) -> N
             assert takes(spoil, words, {"complexity": [2, 3], "holdout": {**HOLDOUT, field: junk}}).refused, junk
 
 
-@pytest.mark.parametrize("data", [{"version": 2}, {"complexity": [2, 3], "nonsense": 1}, {"holdout": {"kind": "pair"}}, {"holdout": {**HOLDOUT, "more": 1}}], ids=str)
+@pytest.mark.parametrize(
+    "data",
+    [{"version": 2}, {"complexity": [2, 3], "nonsense": 1}, {"holdout": {"kind": "pair"}}, {"holdout": {**HOLDOUT, "more": 1}}],
+    ids=str,
+)
 def test_a_spec_of_another_version(words: Path, spoil: Spoil, data: Any) -> None:
     assert takes(spoil, words, data).refused
 

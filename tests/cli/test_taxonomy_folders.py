@@ -86,7 +86,10 @@ def test_what_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fold
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "circle", "device"])
-@pytest.mark.parametrize("name", ["objects.tsv", pytest.param("attributes.tsv", marks=pytest.mark.xfail(reason="reading.py passes over what is there but no file"))])
+@pytest.mark.parametrize(
+    "name",
+    ["objects.tsv", pytest.param("attributes.tsv", marks=pytest.mark.xfail(reason="reading.py passes over what is there but no file"))],
+)
 def test_what_is_no_file_is_told(own: Path, name: str, kind: str) -> None:
     (own / name).unlink()
     {

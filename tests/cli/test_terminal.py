@@ -54,7 +54,9 @@ def test_closed_streams(words: Path, closed: str) -> None:
         assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}], ids=str)
+@pytest.mark.parametrize(
+    "environment", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}], ids=str
+)
 def test_letters_that_the_terminal_lacks(words: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     graph = tmp_path / "graph.json"
     graph.write_text(json.dumps({"objects": [{"id": "a", "name": "jalapeño"}]}))
@@ -67,9 +69,8 @@ def test_letters_that_the_terminal_lacks(words: Path, tmp_path: Path, environmen
 
 @pytest.mark.parametrize("environment", [{}, {"TERM": "xterm-256color"}, {"NO_COLOR": "1"}], ids=str)
 def test_no_colours_where_nobody_sees_them(datasets: dict[str, Path], environment: dict[str, str]) -> None:
-    clean = {name: value for name, value in environment.items()}
     for command_line in (("show", datasets["parquet"], "--count", 1), ("space", "--complexity", 2, "--only", "nothing"), ("--help",)):
-        found = run_apart(*command_line, env=clean)
+        found = run_apart(*command_line, env=environment)
         assert "\x1b" not in found.out + found.err
 
 
@@ -79,8 +80,12 @@ def test_colours_on_a_terminal_unless_refused(datasets: dict[str, Path], no_colo
     import pty
 
     ours, theirs = pty.openpty()
-    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")} | {"TERM": "xterm-256color"}
-    with subprocess.Popen(command("show", datasets["parquet"], "--index", 0), stdout=theirs, env=environment | ({"NO_COLOR": "1"} if no_color else {})):
+    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")} | {
+        "TERM": "xterm-256color"
+    }
+    with subprocess.Popen(
+        command("show", datasets["parquet"], "--index", 0), stdout=theirs, env=environment | ({"NO_COLOR": "1"} if no_color else {})
+    ):
         os.close(theirs)
         shown = b""
         try:

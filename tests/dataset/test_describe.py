@@ -50,7 +50,9 @@ def test_describing_twice_is_the_same() -> None:
 
 
 def test_ids_and_order_of_the_graph_do_not_matter() -> None:
-    other = SceneGraph((Object("0", "dog", DOG.attributes[::-1]), Object("1", "table")), (Relation("0", "next to", "1"),), GRAPH.scene_attributes)
+    other = SceneGraph(
+        (Object("0", "dog", DOG.attributes[::-1]), Object("1", "table")), (Relation("0", "next to", "1"),), GRAPH.scene_attributes
+    )
     assert describe(other, taxonomy=SMALL) == describe(GRAPH, taxonomy=SMALL)
 
 

@@ -63,7 +63,7 @@ def test_numbers_and_scenes_are_one_to_one() -> None:
     assert len({scene.to_json() for scene in scenes}) == space.size
     assert [space.index(scene) for scene in scenes] == list(range(space.size))
     for bad in (-1, space.size, space.size + 10**30):
-        with pytest.raises(IndexError, match=f"0 to {space.size - 1}"):
+        with pytest.raises(IndexError, match=rf"0 to {space.size - 1}"):
             space[bad]
 
 
@@ -80,8 +80,9 @@ def test_records_go_on_where_a_start_says() -> None:
     assert small().table(20, 30, seed=4, questions=False).column_names == record_schema(False).names
 
 
-def test_records_are_made_when_they_are_needed() -> None:
-    assert next(small().records(10**9))["index"] == 0
+def test_records_are_made_when_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anyscene.dataset.scene_space.CHUNK", 16)
+    assert next(small().records(10**6))["index"] == 0
 
 
 def test_chunks_leave_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +105,7 @@ def test_more_than_there_is_is_refused_at_once() -> None:
             tiny().records(n, start=start)
 
 
-@pytest.mark.parametrize(("start", "stop"), [(-1, 3), (5, 4), (0, 10**6), (10**6, 10**6 + 1)])
+@pytest.mark.parametrize(("start", "stop"), [(-1, 3), (5, 4), (0, 1112), (1111, 1112)])
 def test_a_table_of_rows_that_there_are_not_is_refused(start: int, stop: int) -> None:
     with pytest.raises(SpecError):
         tiny().table(start, stop)
@@ -119,7 +120,14 @@ def test_a_table_of_no_rows_has_the_columns(questions: bool) -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [{"complexity": (0, 3)}, {"complexity": (5, 4)}, {"modality": "sound"}, {"realism": 2.0}, {"scene_attributes": (0, 9)}, {"order": "any"}],
+    [
+        {"complexity": (0, 3)},
+        {"complexity": (5, 4)},
+        {"modality": "sound"},
+        {"realism": 2.0},
+        {"scene_attributes": (0, 9)},
+        {"order": "any"},
+    ],
 )
 def test_specs_that_cannot_be_are_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(SpecError):
@@ -127,7 +135,7 @@ def test_specs_that_cannot_be_are_refused(fields: dict[str, Any]) -> None:
 
 
 def test_unknown_options_and_words_are_refused() -> None:
-    with pytest.raises(SpecError, match="unknown option 'complexty'.*complexity"):
+    with pytest.raises(SpecError, match=r"unknown option 'complexty'.*complexity"):
         SceneSpace(taxonomy=FOLDER, complexty=(1, 2))
     with pytest.raises(TaxonomyError, match="animl"):
         SceneSpace(taxonomy=FOLDER, only=("animl",))
@@ -193,7 +201,7 @@ def test_columns_say_what_the_graph_says() -> None:
         assert row["modality"] == "image"
         assert row["seed"] == 2
         assert row["spec_digest"] == small().digest
-        assert (row["plausibility"] is None) == (len(graph.objects) == graph.complexity)
+        assert row["plausibility"] is None  # a vocabulary without vectors knows of none
 
 
 def test_plausibility_of_the_shipped_vocabulary() -> None:
@@ -260,7 +268,7 @@ def test_a_spec_with_a_graph_goes_all_the_way() -> None:
     for record in space.records(40):
         [dog] = [one for one in record["graph"]["objects"] if one["name"] == "dog"]
         assert {"type": "color", "value": "red"} in dog["attributes"]
-        assert "red dog" in record["caption"] or "dog that is" in record["caption"]
+        assert " red " in record["caption"]
 
 
 def test_uniform_order_has_records_too() -> None:

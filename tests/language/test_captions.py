@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -301,7 +303,11 @@ def test_captions_by_hand(case: str, style: str) -> None:
         ("image", ("location=cave",), "The scene is set in a cave."),
         ("image", ("weather=fog",), "The scene is shown in fog."),
         ("image", ("weather=fog", "location=cave"), "The scene is set in a cave, in fog."),
-        ("image", ("angle=low", "technique=oil painting", "weather=rain"), "The scene is shown in the rain, as an oil painting, seen from below."),
+        (
+            "image",
+            ("angle=low", "technique=oil painting", "weather=rain"),
+            "The scene is shown in the rain, as an oil painting, seen from below.",
+        ),
         ("image", ("iso=ISO 800",), "The scene is shot at ISO 800."),
         ("video", ("pace=slow", "camera_movement=pan"), "The scene is filmed with a pan, in slow motion."),
         ("video", ("time_span=a day",), "The scene is shown over a day."),
@@ -320,7 +326,9 @@ def test_scene_attributes(modality: str, whole: tuple[str, ...], sentence: str) 
     }
 
 
-@pytest.mark.parametrize(("number", "words"), [(8, "an eighth "), (11, "an eleventh "), (18, "an eighteenth "), (9, "a ninth "), (21, "a 21st ")])
+@pytest.mark.parametrize(
+    ("number", "words"), [(8, "an eighth "), (11, "an eleventh "), (18, "an eighteenth "), (9, "a ninth "), (21, "a 21st ")]
+)
 @pytest.mark.parametrize(
     ("name", "group"), [("dog", "dog"), ("sand", "portion of sand"), ("scissors", "set of scissors"), ("dog: two", "group of two dogs")]
 )
@@ -341,7 +349,7 @@ def test_the_order_in_a_graph_is_not_the_order_in_the_caption() -> None:
 def test_styles_are_known_and_others_refused() -> None:
     assert set(LOSSLESS) < set(STYLES)
     batch = batch_of_graphs([scene("dog")], SMALL)
-    with pytest.raises(SpecError, match="caption style 'loud'.*plain, dense, short, tags"):
+    with pytest.raises(SpecError, match=r"caption style 'loud'.*plain, dense, short, tags"):
         realize_captions(batch, lexicon_of(SMALL), "loud")
 
 
@@ -379,8 +387,11 @@ def test_a_caption_does_not_depend_on_its_batch(style: str) -> None:
     source = rows_of(style)
     whole = source.table(0, 300, questions=False)["caption"].to_pylist()
     for size in (1, 7, 64):
-        parts = [source.table(i, min(i + size, 300), questions=False)["caption"].to_pylist() for i in range(0, 300 if size > 7 else 10 * size, size)]
-        assert sum(parts, []) == whole[: len(sum(parts, []))]
+        parts = [
+            source.table(i, min(i + size, 300), questions=False)["caption"].to_pylist()
+            for i in range(0, 300 if size > 7 else 10 * size, size)
+        ]
+        assert functools.reduce(operator.iadd, parts, []) == whole[: len(functools.reduce(operator.iadd, parts, []))]
 
 
 @pytest.mark.parametrize("style", STYLES)

@@ -61,7 +61,14 @@ def test_the_words_of_the_issue_are_enough() -> None:
 
 @pytest.mark.parametrize(
     ("phrase", "an"),
-    [("hour hand", True), ("unicorn horn", False), ("old dog", True), ("dog with an eye", False), ("X-ray machine", True), ("one armed man", False)],
+    [
+        ("hour hand", True),
+        ("unicorn horn", False),
+        ("old dog", True),
+        ("dog with an eye", False),
+        ("X-ray machine", True),
+        ("one armed man", False),
+    ],
 )
 def test_only_the_first_word_counts(phrase: str, an: bool) -> None:
     assert takes_an(phrase) is an

@@ -107,7 +107,14 @@ def test_tokens_are_as_many_as_strings_and_none_is_null() -> None:
 
 @pytest.mark.parametrize(
     ("attribute", "noun", "joins"),
-    [("red", "fox", True), ("big", "fox", False), ("red", "dog", False), ("red", "red fox", False), ("dark red", "fox", True), ("dark", "fox", False)],
+    [
+        ("red", "fox", True),
+        ("big", "fox", False),
+        ("red", "dog", False),
+        ("red", "red fox", False),
+        ("dark red", "fox", True),
+        ("dark", "fox", False),
+    ],
 )
 def test_attributes_that_run_together_with_a_noun(attribute: str, noun: str, joins: bool) -> None:
     code = SMALL.attribute_index[attribute] * len(SMALL.objects) + SMALL.object_index[noun]
@@ -132,11 +139,15 @@ def test_a_batch_of_graphs_holds_them_in_the_given_order() -> None:
 
 
 def test_words_are_found_in_any_case() -> None:
-    assert caption(SceneGraph((Object("a", "suv"), Object("b", "DOG")), (Relation("a", "Next To", "b"),)), SMALL) == "An SUV is next to a dog."
+    assert (
+        caption(SceneGraph((Object("a", "suv"), Object("b", "DOG")), (Relation("a", "Next To", "b"),)), SMALL) == "An SUV is next to a dog."
+    )
 
 
 def test_predicates_that_two_values_share_are_told_apart(tmp_path: Path) -> None:
-    (tmp_path / "attributes.tsv").write_text("value\ttype\tpredicate\noak\tmaterial\tmade of wood\npine\tmaterial\tmade of wood\nsteel\tmaterial\tmade of steel\n")
+    (tmp_path / "attributes.tsv").write_text(
+        "value\ttype\tpredicate\noak\tmaterial\tmade of wood\npine\tmaterial\tmade of wood\nsteel\tmaterial\tmade of steel\n"
+    )
     taxonomy = folder(tmp_path, "table")
     said = [describe(one("table", value), taxonomy=taxonomy)["captions"]["dense"] for value in ("oak", "pine", "steel")]
     assert said == [

@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parents[1] / "golden" / "taxonomy"
 SMALL = load_taxonomy(FOLDER)
 Record = dict[str, Any]
 Question = dict[str, Any]
-ROWS = 600
+ROWS = 400
 NUMBER = {word: i for i, word in enumerate(("two", "three", "four", "five", "six"), 2)}
 SPACES = ("small image", "small video", "small 3d", "shipped")
 
@@ -265,7 +265,7 @@ def test_open_questions_of_a_space_have_one_answer() -> None:
 def test_the_share_of_foils_is_the_one_asked_for(share: float, complexity: tuple[int, int]) -> None:
     options = RecordOptions(questions=QuestionOptions(forms=("yes_no",), foils=share))
     source = SceneSpace(taxonomy=SMALL, complexity=complexity, scene_attributes=(0, 1), counts=True).source(0, options)
-    found = [question["foil"] is not None for row in source.table(0, 1500)["questions"].to_pylist() for question in row]
+    found = [question["foil"] is not None for row in source.table(0, 1000)["questions"].to_pylist() for question in row]
     assert np.mean(found) == pytest.approx(share, abs=0.03 if share else 0)
 
 
@@ -314,7 +314,7 @@ def test_wrong_choices_are_wrong(name: str) -> None:
 def test_the_right_choice_is_in_every_place_alike(name: str) -> None:
     places = Counter(q["choices"].index(q["answer"]) for _, q in every(name) if len(q["choices"]) == 4)
     total = sum(places.values())
-    assert total > 300
+    assert total > 200
     assert all(places[i] / total == pytest.approx(0.25, abs=0.06) for i in range(4)), places
 
 
@@ -348,7 +348,7 @@ def test_shares_out_of_range_are_refused(bad: float) -> None:
 
 
 def test_unknown_forms_are_refused() -> None:
-    with pytest.raises(SpecError, match="'essay'.*yes_no, choice, open"):
+    with pytest.raises(SpecError, match=r"'essay'.*yes_no, choice, open"):
         QuestionOptions(forms=("yes_no", "essay"))
 
 
@@ -407,7 +407,9 @@ def test_questions_do_not_depend_on_the_order_of_their_batch() -> None:
 # ---- scenes that try to catch them out ----------------------------------------------------------------------------------------
 
 
-def questions(*objects: Object, edges: tuple[tuple[str, str, str], ...] = (), whole: tuple[SceneAttribute, ...] = (), **options: Any) -> list[Question]:
+def questions(
+    *objects: Object, edges: tuple[tuple[str, str, str], ...] = (), whole: tuple[SceneAttribute, ...] = (), **options: Any
+) -> list[Question]:
     graph = SceneGraph(objects, tuple(Relation(*edge) for edge in edges), whole)
     asked = QuestionOptions(foils=0.5, **options)
     found: list[Question] = describe(graph, taxonomy=SMALL, options=RecordOptions(questions=asked))["questions"]
@@ -456,7 +458,7 @@ def test_an_open_question_has_one_answer() -> None:
 
 def test_a_noun_above_one_in_the_scene_is_not_absent() -> None:
     """Also where it is one that is rarely shown: a scene with a gear (visuality 0.3)."""
-    for seed in range(20):
+    for seed in range(5):
         for noun in ("poodle", "dog", "SUV", "car", "red fox", "gear"):
             for question in questions(Object("a", noun), seed=seed):
                 if question["foil"] == "absent_object":
@@ -490,7 +492,7 @@ def test_two_numerals_of_one_object_are_refused_or_both_said() -> None:
     graph = SceneGraph((Object("a", "dog", (Attribute("count", "two"), Attribute("count", "three"))),))
     try:
         record = describe(graph, taxonomy=SMALL)
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         assert type(error).__module__ == "anyscene.errors"
     else:
         assert "two" in record["caption"] and "three" in record["caption"]

@@ -409,8 +409,8 @@ def test_no_new_words_leave_all_as_it_is(small: Taxonomy) -> None:
 
 
 def test_words_differing_in_case_only_are_added_once(small: Taxonomy) -> None:
-    wider = with_words(small, objects=["unicorn", "Unicorn"], attributes=[("a", "shiny"), ("b", "Shiny")], relations=["orbiting", "Orbiting"])
-    assert len(wider.objects) == 8 and len(wider.attributes) == 6 and len(wider.relations) == 4
+    wider = with_words(small, objects=["unicorn", "Unicorn"], attributes=[("a", "shiny"), ("a", "Shiny"), ("b", "shiny")], relations=["orbiting", "Orbiting"])
+    assert len(wider.objects) == 8 and len(wider.attributes) == 7 and len(wider.relations) == 4
 
 
 def test_a_class_thing_is_made_where_there_is_none(tmp_path: Path) -> None:

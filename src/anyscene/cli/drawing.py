@@ -10,6 +10,8 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from anyscene.cli.printing import printable
+
 MARKS = {"yes": "green", "no": "red"}
 
 
@@ -72,9 +74,9 @@ def draw_record(record: Mapping[str, Any], to: Console) -> None:
 
 
 def _visible(value: Any) -> Any:
-    """The value with control characters escaped: a dataset of somebody else must not steer the terminal."""
+    """The value with all its texts printable."""
     if isinstance(value, str):
-        return value if value.isprintable() else "".join(char if char.isprintable() else ascii(char)[1:-1] for char in value)
+        return printable(value)
     if isinstance(value, Mapping):
         return {key: _visible(one) for key, one in value.items()}
     return [_visible(one) for one in value] if isinstance(value, list) else value

@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from anyscene.cli import describe, generate, show, space, split, taxonomy
+from anyscene.cli.printing import printable
 from anyscene.errors import AnySceneError, Interrupted
 
 STOPPED = 130  # what a shell reports of a command that Ctrl-C ended
@@ -51,7 +52,7 @@ app.add_typer(taxonomy.app, name="taxonomy", help="Look into a vocabulary, or ch
 
 def fail(message: str, code: int) -> NoReturn:
     """Print one line and leave."""
-    line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in " ".join(message.split()))
+    line = printable(" ".join(message.split()))
     line = line if len(line) <= MAX_MESSAGE_CHARS else f"{line[:MAX_MESSAGE_CHARS]}..."
     print(f"anyscene: {line}", file=sys.stderr)
     with contextlib.suppress(OSError):
@@ -79,7 +80,7 @@ def main() -> None:
     """Run the command line; every error is one line and a non-zero exit."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # the shell closed it
-            setattr(sys, name, open(os.devnull, "w"))
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # for as long as the process lives
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a letter that the terminal lacks is no reason to stop
     try:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from anyscene.cli.options import TaxonomyFolder
-from anyscene.cli.printing import print_json
+from anyscene.cli.printing import print_json, printable
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -33,7 +33,7 @@ def check(folder: Annotated[Path, typer.Argument(help="The folder with the TSV f
 
     problems = check_taxonomy(folder)
     for problem in problems:
-        print(problem)
+        print(printable(str(problem)))
     if problems:
         print(f"{len(problems)} mistakes in {folder}")
         raise typer.Exit(1)

@@ -98,6 +98,8 @@ def _files(path: Path) -> list[_File]:
     if not path.is_dir():
         if not path.exists():
             raise RecordError(f"There is no file or folder {path}.")
+        if not path.is_file():
+            raise RecordError(f"{path} is neither a folder nor a regular file.")
         return [_File(path)]
     try:
         manifest = read_manifest(path)
@@ -169,6 +171,7 @@ def _conformed(table: pa.Table, path: Path) -> pa.Table:
 
 def _parquet_records(path: Path) -> Iterator[dict[str, Any]]:
     with _parquet(path) as file:
+        _conformed(file.schema_arrow.empty_table(), path)
         for batch in file.iter_batches(_ROWS_AT_ONCE):
             lines = json_lines(_conformed(pa.Table.from_batches([batch]), path))
             yield from map(json.loads, lines.to_pylist())
@@ -176,6 +179,7 @@ def _parquet_records(path: Path) -> Iterator[dict[str, Any]]:
 
 def _parquet_find(path: Path, index: int) -> dict[str, Any] | None:
     with _parquet(path) as file:
+        _conformed(file.schema_arrow.empty_table(), path)
         names = file.schema_arrow.names
         at = names.index("index") if "index" in names else None
         for group in range(file.num_row_groups):
@@ -233,13 +237,15 @@ def _tar_texts(path: Path) -> Iterator[tuple[str, bytes]]:
 def _parsed(where: str, text: bytes) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RecordError(f"{where}: not valid JSON ({error}).") from error
     if not isinstance(value, dict):
         raise RecordError(f"{where}: a record is a JSON object, this is a {type(value).__name__}.")
     names = record_schema(questions="questions" in value).names
     if missing := [name for name in names if name not in value]:
         raise RecordError(f"{where}: not a record, it lacks {', '.join(missing)}.")
+    if not isinstance(value["index"], int):
+        raise RecordError(f"{where}: the index of a record is a whole number, this is {value['index']!r:.40}.")
     return {name: value[name] for name in names}
 
 

@@ -21,6 +21,7 @@ from anyscene.language.captions import STYLES
 from anyscene.language.text import choose
 from anyscene.scene.batch import SceneBatch, owners
 from anyscene.scene.graph import SceneGraph
+from anyscene.scene.keyed import mix_int
 from anyscene.space import SceneSpec, Space
 from anyscene.taxonomy import Taxonomy, load_taxonomy
 
@@ -103,8 +104,16 @@ class SceneSpace:
         return SceneRecords(self.spec, self.source_taxonomy, seed, options or RecordOptions(), _space=self.space)
 
     def table(self, start: int, stop: int, *, seed: int = 0, questions: bool = True) -> pa.Table:
-        """Records ``start`` to ``stop - 1`` as an Arrow table."""
-        return self.source(seed).table(start, stop, questions=questions)
+        """Records ``start`` to ``stop - 1`` as an Arrow table.
+
+        Raises:
+            CapacityError: there are not that many.
+        """
+        return self._source(seed).table(start, stop, questions=questions)
+
+    @lru_cache(maxsize=4)  # noqa: B019 - a few sources, kept as long as the space
+    def _source(self, seed: int) -> SceneRecords:
+        return self.source(seed)
 
     def records(self, n: int, seed: int = 0, start: int = 0, *, options: RecordOptions | None = None) -> Iterator[dict[str, Any]]:
         """Records ``start`` to ``start + n - 1``, one after the other.
@@ -183,7 +192,15 @@ class SceneRecords:
         return batch
 
     def table(self, start: int, stop: int, *, questions: bool = True) -> pa.Table:
-        """Rows ``start`` to ``stop - 1`` with the columns of ``record_schema(questions)``; recurring words are dictionaries."""
+        """Rows ``start`` to ``stop - 1`` with the columns of ``record_schema(questions)``; recurring words are dictionaries.
+
+        Raises:
+            CapacityError: there are not that many.
+        """
+        if not 0 <= start <= stop <= self.capacity:
+            raise CapacityError(f"rows {start} to {stop} were asked for; there are the rows 0 to {self.capacity}")
+        if start == stop:
+            return record_schema(questions).empty_table()
         batch = self.batch(start, stop)
         lexicon = lexicon_of(self.space.taxonomy)
         rows = batch.rows
@@ -199,7 +216,7 @@ class SceneRecords:
             "seed": pa.array(np.full(rows, self.seed, dtype=np.int64)),
         }
         if questions:
-            options = replace(self.options.questions, seed=self.seed)
+            options = replace(self.options.questions, seed=self.seed ^ mix_int(self.options.questions.seed))
             columns["questions"] = realize_questions(batch, lexicon, options, self.spec.modality)
         return pa.table([columns[name] for name in record_schema(questions).names], names=list(columns))
 

@@ -43,6 +43,7 @@ class AbsentObjects:
     """Draws objects that are not in a scene."""
 
     def __init__(self, taxonomy: Taxonomy) -> None:
+        self.taxonomy = taxonomy
         objects = taxonomy.objects
         seen = (objects.visuality >= VISIBLE) & (objects.familiarity >= FAMILIAR)
         front = np.isin(objects.class_index, [i for i, name in enumerate(taxonomy.classes) if name in FOREGROUND])
@@ -54,10 +55,13 @@ class AbsentObjects:
         self.by_class = len(np.unique(self.classes[pool])) > 1 and len(taxonomy.classes) < 64
         self.size = len(objects)
         self.related = _related(taxonomy, by_class=self.by_class)
+        self.seen = objects.visuality >= VISIBLE
         self.has_related = np.zeros(len(objects), dtype=np.bool_)
         self.has_related[np.concatenate([self.related // self.size, self.related % self.size])] = True
-        if self.by_class:  # relatives of another class are few: their own classes decide about all others
-            self.pool = self.pool[~self.has_related[self.pool]]
+        if self.by_class:  # few have a relative of another class that can be seen; a shared class rules out the rest
+            both = self.seen[self.related // self.size] & self.seen[self.related % self.size]
+            kin = np.concatenate([self.related[both] // self.size, self.related[both] % self.size])
+            self.pool = self.pool[~np.isin(self.pool, kin)]
         self.confusable = _confusable(taxonomy.classes)
         vectors = taxonomy.vectors.get("objects")
         self.vectors = None if vectors is None else vectors.astype(np.float32) / 127.0
@@ -91,6 +95,22 @@ class AbsentObjects:
                     break
         return found
 
+    def has_relative(self, batch: SceneBatch, objects: IntArray, rows: IntArray) -> NDArray[np.bool_]:
+        """Is there a hypernym or hyponym of each object in its scene (a dog and a poodle)?"""
+        if not len(objects):
+            return np.zeros(0, dtype=np.bool_)
+        counts = np.diff(batch.object_start)[rows]
+        begin = np.cumsum(counts) - counts
+        owner = np.repeat(np.arange(len(rows)), counts)
+        there = batch.objects[np.arange(len(owner)) + (batch.object_start[rows] - begin)[owner]]
+        own = batch.objects[objects][owner]
+        kin = _related(self.taxonomy, by_class=False)
+        codes = np.minimum(there, own) * self.size + np.maximum(there, own)
+        if not len(kin):
+            return np.zeros(len(objects), dtype=np.bool_)
+        related = kin[np.minimum(np.searchsorted(kin, codes), len(kin) - 1)] == codes
+        return np.asarray(np.logical_or.reduceat(related, begin), dtype=np.bool_)
+
     def _absent(self, batch: SceneBatch, rows: IntArray, candidate: IntArray) -> NDArray[np.bool_]:
         """Is the candidate none of the objects of the scene of its row, nor related to or like one?"""
         if not len(rows):
@@ -101,7 +121,7 @@ class AbsentObjects:
         there = batch.objects[np.arange(len(owner)) + (batch.object_start[rows] - begin)[owner]]
         other = candidate[owner]
         bad = there == other
-        if not self.by_class:
+        if not self.by_class or not self.seen[there].all():
             near = np.flatnonzero(self.has_related[there] & self.has_related[other])
             codes = np.minimum(there[near], other[near]) * self.size + np.maximum(there[near], other[near])
             at = np.minimum(np.searchsorted(self.related, codes), len(self.related) - 1)
@@ -114,15 +134,15 @@ class AbsentObjects:
 
 @lru_cache(maxsize=4)
 def _related(taxonomy: Taxonomy, by_class: bool) -> IntArray:
-    """Sorted codes of hypernym pairs among what can be seen; with ``by_class`` only those that the class does not rule out already."""
+    """Sorted codes of hypernym pairs of which one can be seen; with ``by_class`` only those that the class does not rule out already."""
     at = {node: i for i, node in enumerate(taxonomy.objects.ids)}
     classes = taxonomy.objects.class_index
     seen = taxonomy.objects.visuality >= VISIBLE
     size = len(taxonomy.objects)
     codes = set()
-    for i in np.flatnonzero(seen).tolist():
-        for node in taxonomy.ancestors[i]:
+    for i, above in enumerate(taxonomy.ancestors):
+        for node in above:
             j = at.get(node)
-            if j is not None and seen[j] and not (by_class and classes[i] == classes[j]):
+            if j is not None and (seen[i] or seen[j]) and not (by_class and classes[i] == classes[j]):
                 codes.add(min(i, j) * size + max(i, j))
     return np.array(sorted(codes), dtype=np.int64)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from anyscene.errors import GraphError
 from anyscene.scene.batch import SceneBatch, Shape, starts_of
 from anyscene.scene.graph import Object, SceneGraph
 from anyscene.scene.structure import mention_order, subject_order
-from anyscene.taxonomy import Taxonomy, with_words
+from anyscene.taxonomy import COUNT_TYPE, Taxonomy, with_words
 
 
 def taxonomy_for(graphs: Sequence[SceneGraph], taxonomy: Taxonomy) -> Taxonomy:
@@ -24,7 +25,11 @@ def taxonomy_for(graphs: Sequence[SceneGraph], taxonomy: Taxonomy) -> Taxonomy:
 
 
 def batch_of_graphs(graphs: Sequence[SceneGraph], taxonomy: Taxonomy) -> SceneBatch:
-    """A batch of the graphs, in the given order; their words must be in the taxonomy (see ``taxonomy_for``)."""
+    """A batch of the graphs, in the given order; their words must be in the taxonomy (see ``taxonomy_for``).
+
+    Raises:
+        GraphError: an object has two numerals.
+    """
     shapes: dict[Shape, int] = {}
     shape_index, objects, attributes, relations, ends, scene = [], [], [], [], [], []
     object_counts, attribute_counts, relation_counts, scene_counts = [], [], [], []
@@ -69,7 +74,9 @@ def batch_of_graphs(graphs: Sequence[SceneGraph], taxonomy: Taxonomy) -> SceneBa
 
 def _values(one: Object, taxonomy: Taxonomy) -> list[int]:
     """Indices of an object's attributes."""
-    return [taxonomy.attribute_index[a.value.casefold()] for a in one.attributes]
+    if sum(a.type == COUNT_TYPE for a in one.attributes) > 1:
+        raise GraphError(f"the object {one.name!r} has two numerals; it can have one")
+    return [taxonomy.find_attribute(a.type, a.value) for a in one.attributes]
 
 
 def _in_caption_order(graph: SceneGraph) -> tuple[list[Object], list[tuple[int, int]], list[str]]:

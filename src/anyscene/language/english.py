@@ -10,10 +10,10 @@ ORDINALS = (
 )  # fmt: skip
 
 _CONSONANT_SOUND = re.compile(
-    r"(?:u(?:ni(?!n|mp|m[ap])|nani|a|in|[bfkrstv][aeiou]|tr[ei]|-|\.|$)|eu|ew|one(?:$|-)|once|oui)", re.IGNORECASE
+    r"(?:u(?:ni(?!n|mp|m[ap]|dent|r|ll)|nani|k|a|in|[bfgrstv][aeiou]|tr[ei]|-|\.|$)|eu|ew|one(?:$|-)|onesie|once|oui)", re.IGNORECASE
 )  # fmt: skip
 _VOWEL_AFTER_ALL = re.compile(r"urial|unin", re.IGNORECASE)
-_SILENT_H = re.compile(r"hour|honest|honou?r|heir|herb", re.IGNORECASE)
+_SILENT_H = re.compile(r"hour|honest|honou?r|heir|herb|hors(?:$|[ -])", re.IGNORECASE)
 _LETTERS = re.compile(r"[A-Z][A-Z0-9]*(?=$|[^a-z])")
 _LETTERS_WITH_VOWEL = "AEFHILMNORSX"
 _READ_AS_WORDS = ("UFO", "NATO", "NASA", "MIDI", "NADA", "NAND", "SWAT", "RAM", "LAN", "SIM", "HAZMAT", "MEDLINE", "HEPA", "SAM")
@@ -31,7 +31,7 @@ def takes_an(phrase: str) -> bool:
             return False
         if letters[0] not in _READ_AS_WORDS:
             return letters[0][0] in _LETTERS_WITH_VOWEL
-    if _SILENT_H.match(word):
+    if _SILENT_H.match(word) or re.match(r"[fhlmnrsx]-", word):
         return True
     if word[:1].lower() not in "aeiouáàâäéèêëíìîïóòôöúùûüåøæœ":
         return False

@@ -118,18 +118,17 @@ class Lexicon:
         return self.taxonomy.attributes.values[attribute] + " "
 
     def _open_questions(self) -> None:
-        """``open_before[type, plural]`` and ``open_after[type]``: what stands before and after the object; 0 where there is none."""
+        """``open_before`` and ``open_after``, ``[type, plural]``: what stands before and after the object; 0 where there is no question."""
         types = self.taxonomy.attribute_types
-        self.open_before = np.zeros((len(types), 2), dtype=np.int64)
-        self.open_after = np.zeros(len(types), dtype=np.int64)
+        self.open_before, self.open_after = np.zeros((2, len(types), 2), dtype=np.int64)
         for kind, question in enumerate(types.open):
-            if "{the}" not in question:
+            if "{the}" not in question[1:]:
                 continue
-            before, after = question.split("{the}", 1)
             for plural in (0, 1):
-                words = before.replace("{is}", ("is", "are")[plural]).replace("{does}", ("does", "do")[plural])
-                self.open_before[kind, plural] = self.literal(words)
-            self.open_after[kind] = self.literal(after)
+                words = question.replace("{is}", ("is", "are")[plural]).replace("{does}", ("does", "do")[plural])
+                before, after = words.split("{the}", 1)
+                self.open_before[kind, plural] = self.literal(before)
+                self.open_after[kind, plural] = self.literal(after)
         self.scene_open = np.array([self.literal(question) for question in self.taxonomy.scene_attribute_types.open], dtype=np.int64)
 
     # ---- which words run together -----------------------------------------------------------------------------------------
@@ -192,10 +191,9 @@ def _head(form: int, number: int, count: str, order: int, an: bool) -> str:
     group = "group of " if count else GROUP_WORD[number]
     nth = f"{ordinal(order)} " if order else ""
     if form in (INDEFINITE, INDEFINITE_CAPITAL):
-        if order and (count or group):
-            text = f"a {nth if order > 1 else ''}{group}{count}"
-        elif order > 1:
-            text = f"{'an' if takes_an(nth) else 'a'} {nth}"
+        if order > 1 or (order and (count or group)):
+            nth = nth if order > 1 else ""
+            text = f"{'an' if nth and takes_an(nth) else 'a'} {nth}{group if count or group else ''}{count}"
         elif count:
             text = count
         else:
@@ -203,7 +201,7 @@ def _head(form: int, number: int, count: str, order: int, an: bool) -> str:
         return capital(text) if form == INDEFINITE_CAPITAL else text
     if form == EXISTS:
         if order > 1:
-            return f"Is there a {nth}{group}"
+            return f"Is there {'an' if takes_an(nth) else 'a'} {nth}{group}"
         return f"{'Are' if count or number == PLURAL else 'Is'} there {'any ' if count or group else 'an ' if an else 'a '}"
     if form in (TAG, TAG_AGAIN):
         return nth + (group if order else "") + (count if form == TAG else "")
@@ -240,10 +238,10 @@ def _needs_shown(phrase: str) -> bool:
 
 def _unambiguous(predicates: Sequence[str], values: Sequence[str]) -> list[str]:
     """Predicates, but the value itself where two values share a predicate."""
-    seen: dict[str, int] = {}
-    for words in (*predicates, *values):
-        seen[words.casefold()] = seen.get(words.casefold(), 0) + 1
-    return [words if words == value or seen[words.casefold()] == 1 else value for words, value in zip(predicates, values, strict=True)]
+    seen: dict[str, set[str]] = {}
+    for words, value in (*zip(predicates, values, strict=True), *zip(values, values, strict=True)):
+        seen.setdefault(words.casefold(), set()).add(value.casefold())
+    return [words if len(seen[words.casefold()]) == 1 else value for words, value in zip(predicates, values, strict=True)]
 
 
 def _endings(words: list[str]) -> Iterator[str]:

@@ -90,25 +90,28 @@ class Phrases:
     @cached_property
     def _first_attribute(self) -> IntArray:
         """``(objects,)`` the first attribute that is no numeral, or -1."""
-        starts, ends = self.batch.attribute_start[:-1], self.batch.attribute_start[1:]
-        first = starts + (self.count > 0)
-        return np.where(first < ends, first, -1)
+        first = np.full(len(self.batch.objects), -1, dtype=np.int64)
+        said = np.flatnonzero(~self.is_count)[::-1]
+        first[self.object_of[said]] = said
+        return first
 
     @cached_property
     def _next_joins(self) -> BoolArray:
         """``(attributes,)`` could it be read together with the attribute after it?"""
         attributes = self.batch.attributes
         joins = np.zeros(len(attributes), dtype=np.bool_)
-        same = np.flatnonzero((self.object_of[1:] == self.object_of[:-1]) & ~self.is_count[:-1])
+        same = np.flatnonzero((self.object_of[1:] == self.object_of[:-1]) & ~self.is_count[:-1] & ~self.is_count[1:])
         joins[same] = _among(attributes[same] * len(self.lexicon.attribute_an) + attributes[same + 1], self.lexicon.ambiguous_attributes)
         return joins
 
     @cached_property
     def postposed(self) -> BoolArray:
         """``(objects,)`` do the attributes stand after the noun?"""
-        last = self.batch.attribute_start[1:] - 1
-        own = np.flatnonzero(self._first_attribute >= 0)
-        after = np.zeros(len(last), dtype=np.bool_)
+        last = np.full(len(self.batch.objects), -1, dtype=np.int64)
+        said = np.flatnonzero(~self.is_count)
+        last[self.object_of[said]] = said
+        own = np.flatnonzero(last >= 0)
+        after = np.zeros(len(self.batch.objects), dtype=np.bool_)
         after[own] = _among(
             self.batch.attributes[last[own]] * len(self.lexicon.number) + self.batch.objects[own], self.lexicon.ambiguous_nouns
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +38,8 @@ CHANGING_TYPES = ("time_span", "transition")
 WIDTH = 6
 CHOICES = 4
 DEFAULT_FOILS = 1 / 3
+MANY_FOILS = 0.4
+"""Above this share a scene gets more absent objects than it has objects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,22 +123,11 @@ class _Asker:
         self.absent = self.aids.absent.draw(batch, self.keys)
 
     def _elements(self) -> None:
-        """Numbers of all elements in the table of element names."""
-        self.most_objects = int(np.diff(self.batch.object_start).max(initial=1))
-        self.most_attributes = int(np.diff(self.batch.attribute_start).max(initial=0))
-        most_relations = int(np.diff(self.batch.relation_start).max(initial=0))
-        most_scene = int(np.diff(self.batch.scene_start).max(initial=0))
-        self.names = [f"o{i}" for i in range(self.most_objects)]
-        first_attribute = len(self.names)
-        self.names += [f"o{i}.a{j}" for i in range(self.most_objects) for j in range(self.most_attributes)]
-        first_relation = len(self.names)
-        self.names += [f"r{i}" for i in range(most_relations)]
-        first_scene = len(self.names)
-        self.names += [f"s{i}" for i in range(most_scene)]
+        """Codes of all elements, the same whatever else is in the batch: kind, object and number within it."""
         number = np.arange(len(self.batch.attributes)) - self.batch.attribute_start[self.owner]
-        self.attribute_element = first_attribute + self.place[self.owner] * self.most_attributes + number
-        self.relation_element = first_relation + np.arange(len(self.relation_row)) - self.batch.relation_start[self.relation_row]
-        self.scene_element = first_scene + np.arange(len(self.scene_row)) - self.batch.scene_start[self.scene_row]
+        self.attribute_element = (1 << 24) + (self.place[self.owner] << 12) + number
+        self.relation_element = (2 << 24) + np.arange(len(self.relation_row)) - self.batch.relation_start[self.relation_row]
+        self.scene_element = (3 << 24) + np.arange(len(self.scene_row)) - self.batch.scene_start[self.scene_row]
 
     # ---- families ---------------------------------------------------------------------------------------------------------
 
@@ -179,8 +170,9 @@ class _Asker:
         return self._attribute_family(own, self.batch.attributes[own], "yes")
 
     def _counted(self) -> IntArray:
-        """Numerals of nouns that occur once in their scene."""
-        return np.flatnonzero(self.phrases.is_count & (self.phrases.ordinal[self.owner] == 0))
+        """Numerals of nouns that occur once in their scene, with no other object of their kind (two dogs and a poodle)."""
+        own = np.flatnonzero(self.phrases.is_count & (self.phrases.ordinal[self.owner] == 0))
+        return own[~self.aids.absent.has_relative(self.batch, self.owner[own], self.attribute_row[own])]
 
     def _count_family(self, own: IntArray, values: IntArray, answer: str, foil: int = -1) -> _Family:
         tokens: list[IntArray | int] = [
@@ -243,13 +235,17 @@ class _Asker:
         swapped = self._described()
         values = self.batch.attributes[swapped]
         swapped = swapped[(attributes.opposite[values] >= 0) & attributes.exclusive[values]]
+        swapped = swapped[~self._object_has(self.owner[swapped], attributes.opposite[self.batch.attributes[swapped]].astype(np.int64))]
         reversed_ = np.flatnonzero(relations.antisymmetric[self.batch.relations]) if len(relations) else np.zeros(0, dtype=np.int64)
+        reversed_ = reversed_[~self._said_both_ways[reversed_]]
         counted = self._counted()
         counted = counted[self.aids.next_count[self.batch.attributes[counted]] >= 0]
         absent = np.flatnonzero(self.absent[self.row, self.place % self.absent.shape[1]] >= 0)
         absent = absent[self.place[absent] < self.absent.shape[1]]
         pools = [(absent, self.row), (swapped, self.attribute_row), (reversed_, self.relation_row), (counted, self.attribute_row)]
         able = sum((np.bincount(row[own], minlength=rows) for own, row in pools), start=np.zeros(rows, dtype=np.int64))
+        more_row, more_slot = self._more_absent() if self.options.foils > MANY_FOILS else (able[:0], able[:0])
+        able += np.bincount(more_row, minlength=rows)
         wanted = self.options.foils / (1 - self.options.foils) * asked
         chance = np.minimum(np.floor(wanted / np.maximum(able, 1) * 65536), 65536).astype(np.uint64)
         taken = []
@@ -257,13 +253,39 @@ class _Asker:
             h = mix(self.keys[row[own]] + (own - _first_of(row[own], own) + salt * 4096 + 31).astype(np.uint64))
             taken.append(own[(h & np.uint64(65535)) < chance[row[own]]])
         absent, swapped, reversed_, counted = taken
-        candidates = self.absent[self.row[absent], self.place[absent]]
+        h = mix(self.keys[more_row] + (more_slot + 8 * 4096).astype(np.uint64))
+        more = (h & np.uint64(65535)) < chance[more_row]
+        more_row, more_slot = more_row[more], more_slot[more]
+        replaced = self.batch.object_start[more_row] + more_slot % np.diff(self.batch.object_start)[more_row]
         return [
-            self._absent_family(absent, candidates),
+            self._absent_family(absent, self.absent[self.row[absent], self.place[absent]]),
+            self._absent_family(replaced, self.absent[more_row, more_slot]),
             self._attribute_family(swapped, attributes.opposite[self.batch.attributes[swapped]].astype(np.int64), "no", SWAPPED),
             self._relation_family(reversed_, self.target[reversed_], self.subject[reversed_], "no", REVERSED),
             self._count_family(counted, self._other_count(counted), "no", WRONG_COUNT),
         ]
+
+    def _more_absent(self) -> tuple[IntArray, IntArray]:
+        """(row, slot) of the absent objects that no object of the scene is asked against."""
+        spare = np.arange(self.absent.shape[1])[None, :] >= np.diff(self.batch.object_start)[:, None]
+        row, slot = np.nonzero(spare & (self.absent >= 0))
+        return row.astype(np.int64), slot.astype(np.int64)
+
+    @cached_property
+    def _said_both_ways(self) -> NDArray[np.bool_]:
+        """``(relations,)`` does the scene have a relation the other way round, too? Never in a space."""
+        if not any((b, a) in shape.edges for shape in self.batch.shapes for a, b in shape.edges):
+            return np.zeros(len(self.relation_row), dtype=np.bool_)
+        size = len(self.batch.objects)
+        return np.isin(self.target * size + self.subject, self.subject * size + self.target)
+
+    def _object_has(self, objects: IntArray, values: IntArray) -> NDArray[np.bool_]:
+        """Does the object have the attribute? Looked up only where one has two of a type: in a space values of a type exclude each other."""
+        kinds = self.taxonomy.attributes.type_index[self.batch.attributes]
+        if not np.any((kinds[1:] == kinds[:-1]) & (self.owner[1:] == self.owner[:-1])):
+            return np.zeros(values.shape, dtype=np.bool_)
+        size = len(self.taxonomy.attributes)
+        return np.isin(objects * size + values, self.owner * size + self.batch.attributes)
 
     def _absent_family(self, own: IntArray, candidates: IntArray) -> _Family:
         number = self.lexicon.number[candidates]
@@ -327,6 +349,8 @@ class _Asker:
         values = self.batch.attributes[own]
         family = self._attribute_words(own, always=True)
         wrong = self.aids.distractors[values]
+        wrong = np.where((wrong >= 0) & ~self._object_has(self.owner[own][:, None], wrong), wrong, -1)
+        wrong = np.take_along_axis(wrong, np.argsort(wrong < 0, axis=1, kind="stable"), axis=1)
         turn = (mix(self.keys[family.row] + family.element.astype(np.uint64)) & np.uint64(7)).astype(np.int64)
         there = np.maximum((wrong >= 0).sum(axis=1), 1)
         columns = (turn[:, None] + np.arange(CHOICES - 1)[None, :]) % there[:, None]
@@ -340,7 +364,7 @@ class _Asker:
         kinds = self.taxonomy.attributes.type_index[values].astype(np.int64)
         plural = self.phrases.plural[objects].astype(np.int64)
         before = self.lexicon.open_before[kinds, plural]
-        after = np.where(before > 0, self.lexicon.open_after[kinds], TOKEN["?"])
+        after = np.where(before > 0, self.lexicon.open_after[kinds, plural], TOKEN["?"])
         if always:
             before = np.where(before > 0, before, TOKEN["Which of these describes "])
         tokens: list[IntArray | int] = [before, self.phrases.head(lx.DEFINITE)[objects], self.phrases.noun[objects], after]
@@ -363,8 +387,8 @@ class _Asker:
 
     def _which_target(self) -> _Family:
         family = self._open_target()
-        wrong = self._absent_tokens(family.row, self.batch.targets + 2)
-        return self._with_choices(family, self.phrases.noun[self.target], wrong, 4)
+        wrong = self._absent_tokens(family.row, self.batch.targets[self._one_target] + 2)
+        return self._with_choices(family, self.phrases.noun[self.target[self._one_target]], wrong, 4)
 
     def _which_scene(self) -> _Family:
         own = self._asked_scene()
@@ -382,15 +406,30 @@ class _Asker:
             some = np.flatnonzero(width > 0)
             step = 1 + column * width[some] + (mix(keys[some] + np.uint64(column + 50)) % width[some].astype(np.uint64)).astype(np.int64)
             chosen = listed[first[kinds[some]] + (place[values[some]] + step) % size[some]]
-            wrong[some, column] = self.lexicon.scene_value + chosen
+            held = self._scene_has(family.row[some], chosen)
+            wrong[some[~held], column] = self.lexicon.scene_value + chosen[~held]
+        wrong = np.take_along_axis(wrong, np.argsort(wrong < 0, axis=1, kind="stable"), axis=1)
         return self._with_choices(family, self.lexicon.scene_value + values, wrong, 5)
+
+    def _scene_has(self, rows: IntArray, values: IntArray) -> NDArray[np.bool_]:
+        """Does the scene have the scene attribute? In a space it has one of a type, so this is looked up only where one has more."""
+        kinds = self.taxonomy.scene_attributes.type_index[self.batch.scene_attributes]
+        if not np.any((kinds[1:] == kinds[:-1]) & (self.scene_row[1:] == self.scene_row[:-1])):
+            return np.zeros(len(values), dtype=np.bool_)
+        size = len(self.taxonomy.scene_attributes)
+        return np.isin(rows * size + values, self.scene_row * size + self.batch.scene_attributes)
 
     # ---- open questions ---------------------------------------------------------------------------------------------------
 
     def _open_attribute(self) -> _Family:
         own = self._described()
-        kinds = self.taxonomy.attributes.type_index[self.batch.attributes[own]].astype(np.int64)
-        return self._attribute_words(own[self.lexicon.open_before[kinds, 0] > 0], always=False)
+        kinds = self.taxonomy.attributes.type_index[self.batch.attributes].astype(np.int64)
+        twin = (kinds[1:] == kinds[:-1]) & (self.owner[1:] == self.owner[:-1])
+        several = np.zeros(len(kinds), dtype=np.bool_)
+        several[1:] |= twin
+        several[:-1] |= twin
+        asked = (self.lexicon.open_before[kinds[own], 0] > 0) & ~several[own]
+        return self._attribute_words(own[asked], always=False)
 
     def _open_count(self) -> _Family:
         own = self._counted()
@@ -406,13 +445,29 @@ class _Asker:
             [self.place[self.owner[own]]],
         )
 
-    def _open_target(self) -> _Family:
-        person = self.aids.person[self.batch.objects[self.target]]
-        head = np.where(person, self.phrases.head(lx.WHO_BE)[self.subject], self.phrases.head(lx.WHAT_BE)[self.subject])
-        tokens: list[IntArray | int] = [head, self.phrases.noun[self.subject], self.lexicon.relation_question + self.batch.relations]
-        return _Family(
-            RELATION, OPEN, self.relation_row, tokens, self.phrases.noun[self.target], self.relation_element, [self.place[self.subject]]
+    @cached_property
+    def _one_target(self) -> IntArray:
+        """Relations whose subject has the predicate to one object only."""
+        several = np.zeros(len(self.relation_row), dtype=np.bool_)
+        again = self.subject[1:] == self.subject[:-1]
+        several[1:] |= again
+        several[:-1] |= again
+        own = np.flatnonzero(several)
+        _, place, count = np.unique(
+            self.subject[own] * len(self.taxonomy.relations) + self.batch.relations[own], return_inverse=True, return_counts=True
         )
+        several[:] = False
+        several[own] = count[place.ravel()] > 1
+        return np.flatnonzero(~several)
+
+    def _open_target(self) -> _Family:
+        own = self._one_target
+        subject, target = self.subject[own], self.target[own]
+        person = self.aids.person[self.batch.objects[target]]
+        head = np.where(person, self.phrases.head(lx.WHO_BE)[subject], self.phrases.head(lx.WHAT_BE)[subject])
+        tokens: list[IntArray | int] = [head, self.phrases.noun[subject], self.lexicon.relation_question + self.batch.relations[own]]
+        answer = self.phrases.noun[target]
+        return _Family(RELATION, OPEN, self.relation_row[own], tokens, answer, self.relation_element[own], [self.place[subject]])
 
     def _open_scene(self) -> _Family:
         own = self._asked_scene()
@@ -460,11 +515,24 @@ class _Asker:
             choose(self.lexicon.strings, answer),
             _lists(choices, lambda flat: choose(self.lexicon.strings, flat)),
             _lists(needs, lambda flat: pa.DictionaryArray.from_arrays(pa.array(flat.astype(np.int32)), ids)),
-            _lists(element[:, None], lambda flat: pa.DictionaryArray.from_arrays(pa.array(flat.astype(np.int32)), pa.array(self.names))),
+            _lists(element[:, None], _element_names),
             foil_words,
         ]
         struct = pa.StructArray.from_arrays(columns, fields=list(question_type()))
         return pa.ListArray.from_arrays(pa.array(starts.astype(np.int32)), struct)
+
+
+def _element_names(codes: IntArray) -> pa.DictionaryArray:
+    """Names of elements by their codes: o0, o0.a1, r0, s0."""
+    used, place = np.unique(codes, return_inverse=True)
+
+    def name(code: int) -> str:
+        kind, first, second = code >> 24, code >> 12 & 4095, code & 4095
+        return (f"o{second}", f"o{first}.a{second}", f"r{second}", f"s{second}")[kind]
+
+    return pa.DictionaryArray.from_arrays(
+        pa.array(place.ravel().astype(np.int32)), pa.array([name(int(code)) for code in used], pa.string())
+    )
 
 
 def _lists(table: IntArray, words: Callable[[IntArray], pa.DictionaryArray]) -> pa.ListArray:

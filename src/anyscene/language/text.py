@@ -63,6 +63,8 @@ def fill_templates(
     Returns:
         ``(tokens, starts)`` for ``join_tokens``.
     """
+    if not templates:
+        return np.zeros(0, dtype=np.int64), np.zeros(1, dtype=np.int64)
     sizes = np.array([len(one.kind) for one in templates], dtype=np.int64)
     first = np.cumsum(sizes) - sizes
     kind = np.concatenate([one.kind for one in templates])

@@ -42,6 +42,8 @@ def read_journal(folder: Path) -> tuple[dict[str, object], list[dict[str, object
         RunError: The header cannot be read.
     """
     path = folder / JOURNAL_NAME
+    if path.exists() and not path.is_file():
+        raise RunError(f"Cannot read {path}: it is not a regular file. Remove it, or choose another folder.")
     try:
         lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last line end was torn off
     except FileNotFoundError:
@@ -51,9 +53,12 @@ def read_journal(folder: Path) -> tuple[dict[str, object], list[dict[str, object
     values: list[dict[str, object]] = []
     for line in lines:
         try:
-            values.append(json.loads(line))
-        except ValueError:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
             break
+        if not isinstance(value, dict):
+            break
+        values.append(value)
     if not values:
         raise RunError(f"Cannot read {path}: it is no journal of Anyscene, or is damaged. Remove it, or choose another folder.")
     return values[0], values[1:]

@@ -45,7 +45,7 @@ def read_manifest(folder: Path) -> dict[str, object] | None:
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"Cannot read {path}: {error}. It is no manifest of Anyscene, or is damaged.") from error
     if not isinstance(value, dict):
         raise RunError(f"Cannot read {path}: a manifest is a JSON object, this is a {type(value).__name__}.")

@@ -89,6 +89,8 @@ class SceneGraph:
                     raise GraphError(f"the relation {_short(relation.predicate)} names the object {_short(end)}, which is not in the graph")
             if relation.subject == relation.object:
                 raise GraphError(f"the relation {_short(relation.predicate)} goes from {_short(relation.subject)} to itself")
+        if len(set(self.scene_attributes)) < len(self.scene_attributes):
+            raise GraphError("the graph has the same scene attribute twice")
         for scene_attribute in self.scene_attributes:
             _check_text(scene_attribute.type, "a scene attribute type")
             _check_text(scene_attribute.value, "a scene attribute")

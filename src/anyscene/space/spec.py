@@ -128,6 +128,7 @@ class SceneSpec:
         unknown = sorted(set(fields) - set(cls.__dataclass_fields__))
         if unknown:
             raise SpecError(f"unknown key {unknown[0]!r} in a scene spec; allowed are {', '.join(cls.__dataclass_fields__)}")
+        _check_kinds(fields)
         for name in ("complexity", "scene_attributes", "objects", "attributes", "relations", "only", "without"):
             if fields.get(name) is not None:
                 fields[name] = tuple(fields[name])
@@ -141,6 +142,35 @@ class SceneSpec:
         """16 hex digits that name the space: the spec together with the vocabulary."""
         text = json.dumps([self.to_dict(), taxonomy_digest], sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("complexity", "scene_attributes", "objects", "attributes", "relations"), (list, tuple)),
+    **dict.fromkeys(("only", "without"), (list, tuple)),
+    **dict.fromkeys(("modality", "order"), (str,)),
+    **dict.fromkeys(("familiar", "counts"), (bool,)),
+    **dict.fromkeys(("containing", "holdout"), (dict,)),
+    "realism": (int, float),
+}
+
+
+def _check_kinds(fields: dict[str, Any]) -> None:
+    """Raise ``SpecError`` where a value of a spec, as read from JSON, is of the wrong kind."""
+    for name, value in fields.items():
+        fine = value is None or (isinstance(value, _KINDS[name]) and not (isinstance(value, bool) and bool not in _KINDS[name]))
+        if fine and isinstance(value, (list, tuple)):
+            inner = str if name in ("only", "without") else int
+            fine = all(isinstance(one, inner) and not isinstance(one, bool) for one in value) and (inner is str or len(value) == 2)
+        if not fine or (value is None and name not in ("objects", "attributes", "relations", "containing", "holdout")):
+            raise SpecError(f"{name} of the spec is {str(value)[:60]!r}; it is of the wrong kind")
+    holdout = fields.get("holdout")
+    if holdout is not None:
+        kinds = {"kind": str, "side": str, "test_parts": int, "parts": int, "key": int}
+        for name, value in holdout.items():
+            if name not in kinds or not isinstance(value, kinds[name]) or isinstance(value, bool):
+                raise SpecError(f"holdout of the spec has {name} = {str(value)[:60]!r}; it takes {', '.join(kinds)}")
+        if not {"kind", "side"} <= set(holdout):
+            raise SpecError("holdout of the spec needs a kind and a side")
 
 
 def _check_range(what: str, limits: Range, least: int) -> None:

@@ -29,6 +29,8 @@ def numeral(value: str) -> int | None:
 @lru_cache(maxsize=4)
 def with_counts(taxonomy: t.Taxonomy) -> t.Taxonomy:
     """The taxonomy with the attribute type ``count`` and the values two to six, furthest from the noun in word order."""
+    if COUNT_TYPE in taxonomy.attribute_types.names:
+        return taxonomy
     return with_words(taxonomy, attributes=[(COUNT_TYPE, word) for word in NUMERALS])
 
 
@@ -42,10 +44,14 @@ def with_words(
 ) -> t.Taxonomy:
     """The taxonomy with words added that it lacks: count nouns of class ``thing``, exclusive attributes, relations that fit all.
 
+    A value that the taxonomy has with another type is added with the new one, and all that is known of it.
+
     Digest and vectors stay those of the taxonomy; new words have no vector.
     """
     nouns = [name for key, name in _first(objects, str.casefold) if key not in taxonomy.object_index]
-    values = [pair for key, pair in _first(attributes, lambda pair: pair[1].casefold()) if key not in taxonomy.attribute_index]
+    values = [
+        pair for _, pair in _first(attributes, lambda pair: (pair[0].casefold(), pair[1].casefold())) if taxonomy.find_attribute(*pair) < 0
+    ]
     predicates = [name for key, name in _first(relations, str.casefold) if key not in taxonomy.relation_index]
     known = taxonomy.scene_attribute_index
     phrases = [pair for key, pair in _first(scene_attributes, lambda pair: (pair[0].casefold(), pair[1].casefold())) if key not in known]
@@ -116,19 +122,23 @@ def _wider(mask: np.ndarray, rows: int, columns: int) -> np.ndarray:
 def _more_attributes(old: t.Attributes, values: list[tuple[str, str]], types: t.Types, before: t.Types, wide: int) -> t.Attributes:
     at = {name: index for index, name in enumerate(types.names)}
     moved = np.array([at[name] for name in before.names], dtype=np.int16)
-    count = len(values)
     words = [value for _, value in values]
+    place = {value.casefold(): i for i, value in reversed(list(enumerate(old.values)))}
+    known = np.array([place.get(word.casefold(), -1) for word in words], dtype=np.int64)
+    fits = _wider(old.fits, 0, wide)
     return t.Attributes(
         values=(*old.values, *words),
-        predicates=(*old.predicates, *words),
+        predicates=(*old.predicates, *(old.predicates[i] if i >= 0 else word for i, word in zip(known, words, strict=True))),
         type_index=np.append(
             moved[old.type_index] if len(old) else old.type_index, np.array([at[kind] for kind, _ in values], dtype=np.int16)
         ).astype(np.int16),
-        fits=_wider(old.fits, count, wide),
-        exclusive=np.append(old.exclusive, np.ones(count, dtype=np.bool_)),
-        opposite=np.append(old.opposite, np.full(count, -1, dtype=np.int32)).astype(np.int32),
-        hex=(*old.hex, *[""] * count),
-        basic_color=(*old.basic_color, *[""] * count),
+        fits=np.concatenate([fits, np.where(known[:, None] >= 0, fits[known], True) if len(fits) else _wider(fits, len(words), 0)]),
+        exclusive=np.append(old.exclusive, np.where(known >= 0, old.exclusive[known], True) if len(old) else np.ones(len(words), np.bool_)),
+        opposite=np.append(old.opposite, np.where(known >= 0, old.opposite[known], -1) if len(old) else np.full(len(words), -1)).astype(
+            np.int32
+        ),
+        hex=(*old.hex, *(old.hex[i] if i >= 0 else "" for i in known)),
+        basic_color=(*old.basic_color, *(old.basic_color[i] if i >= 0 else "" for i in known)),
     )
 
 

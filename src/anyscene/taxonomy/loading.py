@@ -41,7 +41,10 @@ def load_taxonomy(path: str | Path | None = None) -> t.Taxonomy:
     Raises:
         TaxonomyError: the folder is missing or has mistakes; the message names the first and their number.
     """
-    return _load(SHIPPED if path is None else Path(path).resolve())
+    try:
+        return _load(SHIPPED if path is None else Path(path).resolve())
+    except (RuntimeError, OSError) as error:
+        raise TaxonomyError(f"{path}: cannot be read ({error})") from None
 
 
 @lru_cache(maxsize=4)
@@ -336,10 +339,10 @@ class _Reader:
         path = self.folder.path / "taxonomy.toml"
         if path.is_file():
             match = re.search(r'^name\s*=\s*"([^"\n]+)"', path.read_bytes().decode("utf-8", "replace"), re.MULTILINE)
-            if match:
+            if match and match[1].isprintable():
                 return match[1]
             self.folder.problems.append(Problem("taxonomy.toml", 1, 'no line like: name = "my taxonomy"'))
-        return self.folder.path.name
+        return self.folder.path.name.encode("utf-8", "replace").decode("utf-8")
 
     def _digest(self) -> str:
         digest = hashlib.sha256()

@@ -219,7 +219,7 @@ def _attributes(typed: dict[str, list[str]]) -> tuple[t.Attributes, t.Types]:
 
 
 def _relations(typed: dict[str, list[str]]) -> t.Relations:
-    """ "X is RELATION Y": a leading "is" and a last "a" go; finite verbs cannot be told from the rest and stay."""
+    """Relations for "X is RELATION Y": a leading "is" and a last "a" go; finite verbs cannot be told from the rest and stay."""
 
     def words(text: str) -> str:
         return _LAST_ARTICLE.sub("", _LEADING_BE.sub("", _clean(text)))

@@ -119,6 +119,8 @@ class Folder:
         """Yield the rows of one file; nothing where the file is missing."""
         path = self.path / file
         if not path.is_file():
+            if path.exists() or path.is_symlink():
+                self.problems.append(Problem(file, 1, "not a regular file"))
             return
         if path.stat().st_size > MAX_FILE_BYTES:
             self.problems.append(Problem(file, 1, f"the file has {path.stat().st_size} bytes; at most {MAX_FILE_BYTES} are read"))

@@ -22,6 +22,8 @@ RELATION_TYPES = ("spatial", "interactional", "functional", "social", "emotional
 GROUPS = ("style", "scene", "camera", "video", "3d")
 VISIBLE = 0.5
 FAMILIAR = 0.5
+UNTYPED = "attribute"
+"""The type of an attribute that a graph gives no type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,24 @@ class Taxonomy:
     @cached_property
     def attribute_index(self) -> dict[str, int]:
         """Value in lower case -> index."""
-        return {value.casefold(): index for index, value in enumerate(self.attributes.values)}
+        index: dict[str, int] = {}
+        for place, value in enumerate(self.attributes.values):
+            index.setdefault(value.casefold(), place)
+        return index
+
+    @cached_property
+    def attribute_pairs(self) -> dict[tuple[str, str], int]:
+        """(type, value), in lower case -> index."""
+        return {
+            (kind.casefold(), value.casefold()): i for i, (kind, value) in enumerate(map(self.attribute_words, range(len(self.attributes))))
+        }
+
+    def find_attribute(self, kind: str, value: str) -> int:
+        """Index of an attribute; the type ``attribute`` stands for whichever type the value has. -1 where there is none."""
+        found = self.attribute_pairs.get((kind.casefold(), value.casefold()))
+        if found is None and kind == UNTYPED:
+            found = self.attribute_index.get(value.casefold())
+        return -1 if found is None else found
 
     @cached_property
     def relation_index(self) -> dict[str, int]:
