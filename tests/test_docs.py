@@ -42,12 +42,16 @@ def test_every_command_runs(page, tmp_path):
                 if line.split()[0] in ("make", "pip", "git", "cd"):
                     check_outside(line)
                     continue
-                done = subprocess.run(["sh", "-ec", line], cwd=work, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+                done = subprocess.run(
+                    ["sh", "-ec", line], cwd=work, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+                )
                 assert done.returncode == 0, f"{line}\n{done.stdout[-500:]}\n{done.stderr[-1500:]}"
         else:
             if "import datasets" in body:
                 pytest.importorskip("datasets")
-            done = subprocess.run([sys.executable, "-c", body], cwd=work, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+            done = subprocess.run(
+                [sys.executable, "-c", body], cwd=work, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+            )
             assert done.returncode == 0, f"{body}\n{done.stderr[-1500:]}"
 
 

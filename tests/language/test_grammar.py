@@ -31,7 +31,7 @@ def needs_an(word: str) -> bool | None:
         return None
     if re.match(r"[a-z]-", word):
         return None
-    if re.match(r"(hour|hono|heir|herb|urial|unin|ununb|oui|one)", word, re.IGNORECASE):
+    if re.match(r"(hour|hono|heir|herb|hors$|urial|unin|ununb|oui|one)", word, re.IGNORECASE):
         return None
     if not word[0].isascii() or word[0] in "yY":
         return None

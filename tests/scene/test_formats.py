@@ -26,7 +26,8 @@ DOG_AND_CAT = SceneGraph(
     (SceneAttribute("weather", "foggy"),),
 )
 BARE = SceneGraph(
-    (Object("a", "dog", (Attribute("attribute", "red"), Attribute("attribute", "tiny"))), Object("b", "cat")), (Relation("a", "chasing", "b"),)
+    (Object("a", "dog", (Attribute("attribute", "red"), Attribute("attribute", "tiny"))), Object("b", "cat")),
+    (Relation("a", "chasing", "b"),),
 )
 NODE_LINK: dict[str, Any] = {
     "directed": True,
@@ -137,7 +138,12 @@ def test_node_link_keys_go_by_several_names(name: str, predicate: str, edges: st
 
 
 @pytest.mark.parametrize(
-    "attributes", [["red", {"type": "size", "value": "tiny"}], {"attribute": "red", "size": ["tiny"]}, [{"value": "red"}, {"type": "size", "value": "tiny"}]]
+    "attributes",
+    [
+        ["red", {"type": "size", "value": "tiny"}],
+        {"attribute": "red", "size": ["tiny"]},
+        [{"value": "red"}, {"type": "size", "value": "tiny"}],
+    ],
 )
 def test_attributes_may_be_typed(attributes: Any) -> None:
     graph = read_graph({"nodes": [{"id": 7, "name": "dog", "attributes": attributes}], "links": []})
@@ -255,7 +261,10 @@ REFUSED: list[tuple[Any, str]] = [
     (_node(id="a", value="red", type="attribute"), "the attribute node 'a' belongs to no object"),
     ({"nodes": [["a"]], "edges": []}, "nodes[0] is list"),
     ({"nodes": [["a", {"type": "object_node"}]], "edges": []}, "nodes[0] lacks 'name' or 'label' or 'value'; found 'type'"),
-    ({"nodes": [{"id": i, "value": "red", "type": "attribute"} for i in (1, 2)], "links": [{"source": 1, "target": 2}]}, "joins two attributes"),
+    (
+        {"nodes": [{"id": i, "value": "red", "type": "attribute"} for i in (1, 2)], "links": [{"source": 1, "target": 2}]},
+        "joins two attributes",
+    ),
     (_vg(objects={}), "'objects' is dict"),
     (_vg(objects=[3]), "objects[0] is int"),
     (_vg(objects=[{"names": ["dog"]}]), "objects[0] lacks 'object_id'"),
@@ -285,11 +294,15 @@ def test_an_unknown_shape_lists_the_formats() -> None:
 
 junk = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from("objects relations relationships nodes links edges graph scene_graph id object_id name names attributes source target".split()),
-        inner,
-        max_size=4,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                "objects relations relationships nodes links edges graph scene_graph id object_id name names attributes source target".split()
+            ),
+            inner,
+            max_size=4,
+        )
     ),
     max_leaves=12,
 )
@@ -340,7 +353,12 @@ def test_a_bad_file_is_refused_with_its_name(tmp_path: Path, data: bytes, messag
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
-    cases: list[tuple[str | Path, str]] = [(tmp_path / "none.json", "no such file"), (tmp_path, "a folder"), ("a\0b", "null"), ("x" * 5000, "too long")]
+    cases: list[tuple[str | Path, str]] = [
+        (tmp_path / "none.json", "no such file"),
+        (tmp_path, "a folder"),
+        ("a\0b", "null"),
+        ("x" * 5000, "too long"),
+    ]
     for path, message in cases:
         with pytest.raises(GraphError, match=message):
             load_graph(path)

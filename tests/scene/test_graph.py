@@ -130,7 +130,10 @@ def test_the_limits_are_taken() -> None:
         ({"objects": None}, "'objects' is NoneType"),
         ({"objects": [{"id": "a", "name": "dog"}], "boxes": []}, "unknown key 'boxes'"),
         ({"objects": [{"id": "a", "name": "dog", "attributes": [{"type": "color"}]}]}, r"attributes\[0\] lacks 'value'"),
-        ({"objects": [{"id": "a", "name": "dog"}], "relations": [{"subject": "a", "predicate": 1, "object": "a"}]}, r"relations\[0\].predicate is int"),
+        (
+            {"objects": [{"id": "a", "name": "dog"}], "relations": [{"subject": "a", "predicate": 1, "object": "a"}]},
+            r"relations\[0\].predicate is int",
+        ),
         ({"objects": [{"id": "a", "name": "dog"}], "scene_attributes": ["fog"]}, r"scene_attributes\[0\] is str"),
     ],
 )
@@ -227,7 +230,9 @@ def test_ids_and_types_are_checked_too(make: Callable[[], SceneGraph]) -> None:
         make()
 
 
-@pytest.mark.parametrize("data", [{"a\nb": 1}, {"objects": [{"id": "a", "name": " " + "x" * 100_000}]}, {"objects": [{"id": "x" * 100_000, "name": ""}]}])
+@pytest.mark.parametrize(
+    "data", [{"a\nb": 1}, {"objects": [{"id": "a", "name": " " + "x" * 100_000}]}, {"objects": [{"id": "x" * 100_000, "name": ""}]}]
+)
 def test_a_message_is_one_short_line(data: Any) -> None:
     with pytest.raises(GraphError) as caught:
         SceneGraph.from_dict(data)

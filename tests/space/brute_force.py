@@ -335,7 +335,9 @@ HOME = Vocabulary(
 )
 """Classes under a group, class rules, exclusive and other values of one type, mass and plural nouns; food is never a subject."""
 
-BARE = Vocabulary(nouns=(Noun("dog"), Noun("cat"), Noun("cup", "vessel")), predicates=(Predicate("near"), Predicate("in", ("any",), ("vessel",))))
+BARE = Vocabulary(
+    nouns=(Noun("dog"), Noun("cat"), Noun("cup", "vessel")), predicates=(Predicate("near"), Predicate("in", ("any",), ("vessel",)))
+)
 """No attribute at all."""
 
 MONO = Vocabulary(nouns=(Noun("ball"),), values=(Value("red", "color"),), predicates=(Predicate("near"),))

@@ -93,10 +93,12 @@ def test_they_are_all_drawn_once(around: Callable[[str], tuple[Space, set[Key]]]
 
 
 @pytest.mark.parametrize("what", SEEDS)
-def test_only_scenes_around_the_graph_have_a_number(small: dict[str, Taxonomy], around: Callable[[str], tuple[Space, set[Key]]], what: str) -> None:
+def test_only_scenes_around_the_graph_have_a_number(
+    small: dict[str, Taxonomy], around: Callable[[str], tuple[Space, set[Key]]], what: str
+) -> None:
     """Of all scenes of the vocabulary, those without the graph are refused, never given the number of another scene."""
     space, keys = around(what)
-    name, _, seed = SEEDS[what]
+    name, _, _seed = SEEDS[what]
     wrong = []
     for complexity in range(1, 4):
         for key in sorted(brute(name, complexity)):
@@ -196,7 +198,9 @@ def test_a_circle_of_three_is_an_error(small: dict[str, Taxonomy]) -> None:
         Space(small["bare"], SceneSpec(complexity=(1, 8), containing=seed))
 
 
-@pytest.mark.parametrize(("options", "named"), [({"objects": (1, 1)}, "objects"), ({"relations": (0, 0)}, "relations"), ({"attributes": (0, 0)}, "attributes")])
+@pytest.mark.parametrize(
+    ("options", "named"), [({"objects": (1, 1)}, "objects"), ({"relations": (0, 0)}, "relations"), ({"attributes": (0, 0)}, "attributes")]
+)
 def test_limits_below_the_graph_are_an_error_that_names_them(small: dict[str, Taxonomy], options: dict[str, object], named: str) -> None:
     spec = SceneSpec(complexity=(1, 6), containing=graph("boy", "wet cup", relations="0 holding 1"), **options)  # type: ignore[arg-type]
     with pytest.raises(EmptySpaceError, match=named):
@@ -212,4 +216,6 @@ def test_the_nouns_of_the_graph_occur_nowhere_else(small: dict[str, Taxonomy]) -
 
 
 def test_the_seeds_are_made_of_words_that_the_vocabularies_have() -> None:
-    assert len(SEEDS) == 16 and all(HOME.noun(one.name) for what, (name, _, seed) in SEEDS.items() if name == "home" for one in seed.objects)
+    assert len(SEEDS) == 16 and all(
+        HOME.noun(one.name) for what, (name, _, seed) in SEEDS.items() if name == "home" for one in seed.objects
+    )

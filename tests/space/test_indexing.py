@@ -6,7 +6,20 @@ import random
 from itertools import combinations, product
 
 import pytest
-from brute_force import DEEPEST, HOME, Load, Noun, Predicate, Value, Vocabulary, graph_of_key, key_of_graph, labelled_scenes, renumbered, scenes
+from brute_force import (
+    DEEPEST,
+    HOME,
+    Load,
+    Noun,
+    Predicate,
+    Value,
+    Vocabulary,
+    graph_of_key,
+    key_of_graph,
+    labelled_scenes,
+    renumbered,
+    scenes,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -78,7 +91,10 @@ SHAPES = {
     "a triangle of three": (3, [(0, 1), (1, 2), (0, 2)]),
 }
 SHAPES |= {
-    f"a ring of six turned as {''.join('+-'[t] for t in turned)}": (6, [(b, a) if t else (a, b) for (a, b), t in zip(CYCLE, turned, strict=True)])
+    f"a ring of six turned as {''.join('+-'[t] for t in turned)}": (
+        6,
+        [(b, a) if t else (a, b) for (a, b), t in zip(CYCLE, turned, strict=True)],
+    )
     for turned in [(0, 1, 0, 1, 0, 1), (0, 0, 0, 1, 1, 1), (0, 0, 1, 0, 0, 1), (0, 0, 1, 1, 0, 1), (0, 0, 0, 0, 0, 1), (0, 1, 0, 0, 1, 1)]
 }
 DEEP = [name for name, (size, edges) in SHAPES.items() if size + len(edges) >= 10]
@@ -272,7 +288,9 @@ def test_a_scene_against_a_constraint_is_an_error(small: dict[str, Taxonomy], op
 
 
 @pytest.mark.parametrize("class_rules", [True, False])
-def test_of_all_scenes_without_class_rules_those_with_a_number_are_those_of_the_space(small: dict[str, Taxonomy], class_rules: bool) -> None:
+def test_of_all_scenes_without_class_rules_those_with_a_number_are_those_of_the_space(
+    small: dict[str, Taxonomy], class_rules: bool
+) -> None:
     """What the class rules forbid is refused, never given the number of another scene."""
     space = Space(small["home"], SceneSpec(complexity=(1, 3), realism=0.5 if class_rules else 0.0))
     every = set().union(*(scenes(HOME, c, class_rules=False) for c in (1, 2, 3)))

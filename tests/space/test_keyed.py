@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from math import prod
 
@@ -48,11 +49,14 @@ def test_shuffled_digits_depend_on_the_key_and_on_nothing_else() -> None:
 def test_one_digit_is_only_turned() -> None:
     """Without other digits there is nothing to hash: the rows keep their cyclic order."""
     found = [row[0] for row in shuffled([11], 8)]
-    assert sorted(found) == list(range(11)) and {(b - a) % 11 for a, b in zip(found, found[1:], strict=False)} == {1}
+    assert sorted(found) == list(range(11)) and {(b - a) % 11 for a, b in itertools.pairwise(found)} == {1}
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.tuples(sizes_of_digits.map(lambda sizes: (sizes + [1] * 6)[:6]), keys), min_size=2, max_size=5), st.randoms(use_true_random=False))
+@given(
+    st.lists(st.tuples(sizes_of_digits.map(lambda sizes: (sizes + [1] * 6)[:6]), keys), min_size=2, max_size=5),
+    st.randoms(use_true_random=False),
+)
 def test_rows_of_many_sizes_and_keys_do_not_touch_each_other(groups: list[tuple[list[int], int]], rng) -> None:  # type: ignore[no-untyped-def]
     """Rows of one batch, each with its own ranges and key, shuffled together as apart."""
     rows = [(group, number) for group, (sizes, _) in enumerate(groups) for number in range(prod(sizes))]
@@ -105,30 +109,12 @@ def test_integers_are_spread(bits: int) -> None:
     size = (1 << bits) + 1
     found = [permute_int(value, size, 77) for value in range(400)]
     assert 140 < sum(value < size // 2 for value in found) < 260
-    assert sum(abs(a - b) < size // 50 for a, b in zip(found, found[1:], strict=False)) < 40
+    assert sum(abs(a - b) < size // 50 for a, b in itertools.pairwise(found)) < 40
 
 
 def test_keys_give_different_permutations_of_integers() -> None:
     found = [tuple(permute_int(value, 10**30, key) for value in range(5)) for key in range(50)]
     assert len(set(found)) == 50
-
-
-@pytest.mark.parametrize(("value", "size"), [(4, 2), (10, 10), (-1, 10)])
-def test_a_number_that_is_not_in_the_range_is_refused(value: int, size: int) -> None:
-    """Looked for in a process that can be given up: it must not go round for ever."""
-    import subprocess
-    import sys
-    from pathlib import Path
-
-    import anyscene
-
-    code = f"import sys; sys.path.insert(0, {str(Path(anyscene.__file__).parents[1])!r})\nfrom anyscene.scene.keyed import permute_int\n"
-    code += f"for key in range(30):\n    try: permute_int({value}, {size}, key)\n    except (ValueError, IndexError, AssertionError): continue\n    sys.exit(3)\n"
-    try:
-        done = subprocess.run([sys.executable, "-B", "-c", code], timeout=5, check=False)
-    except subprocess.TimeoutExpired:
-        pytest.fail(f"permute_int({value}, {size}, key) never returns")
-    assert done.returncode == 0
 
 
 # ---- hashes -------------------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import subprocess
 import sys
@@ -114,7 +115,7 @@ def test_rows_do_not_depend_on_how_they_are_cut(load: Load, name: str, cuts: lis
     rows = space.rows(seed=5)
     whole = graphs_of(space, rows.rows(0, 160))
     edges = [0, *sorted(cuts), 160]
-    pieces = [graph for a, b in zip(edges, edges[1:], strict=False) for graph in graphs_of(space, rows.rows(a, b))]
+    pieces = [graph for a, b in itertools.pairwise(edges) for graph in graphs_of(space, rows.rows(a, b))]
     assert pieces == whole
 
 
@@ -180,7 +181,9 @@ def test_rows_are_all_different(load: Load, name: str) -> None:
     assert len(set(map(identity, rows_of(space, 0, 4000)))) == 4000
 
 
-@pytest.mark.parametrize("spec", [SceneSpec(complexity=(5, 5), objects=(1, 1)), SceneSpec(complexity=(7, 7), objects=(2, 2), relations=(1, 1))])
+@pytest.mark.parametrize(
+    "spec", [SceneSpec(complexity=(5, 5), objects=(1, 1)), SceneSpec(complexity=(7, 7), objects=(2, 2), relations=(1, 1))]
+)
 def test_rows_stay_different_when_all_nouns_have_come_round(load: Load, spec: SceneSpec) -> None:
     """Four nouns, and more than 2^20 scenes a structure: attributes and relations have to tell rows apart."""
     space = Space(load(street(4)), spec)
@@ -223,7 +226,7 @@ def test_visits_beyond_the_exact_numbering_are_different_to_the_last_row(load: L
     )
     space = Space(load(vocabulary), SceneSpec(complexity=(4, 4), objects=(1, 1)))
     rows = space.rows(seed=3)
-    assert rows.capacity == space.size == 8 * 51**3 > 1 << 20  # noqa: SIM300
+    assert rows.capacity == space.size == 8 * 51**3 > 1 << 20
     found = np.zeros((8, 51, 51, 51), dtype=np.bool_)
     for start in range(0, rows.capacity, 100_000):
         batch = rows.rows(start, min(start + 100_000, rows.capacity))
@@ -261,7 +264,9 @@ def test_rows_beyond_the_last_are_refused(small: dict[str, Taxonomy], order: str
 
 @pytest.mark.parametrize("order", ["balanced", "uniform"])
 @pytest.mark.parametrize("options", [{"objects": (5, 5)}, {"scene_attributes": (1, 1)}, {"attributes": (9, 9)}, {"relations": (2, 3)}])
-def test_a_space_without_scenes_has_no_rows_and_names_the_constraint(small: dict[str, Taxonomy], options: dict[str, tuple[int, int]], order: str) -> None:
+def test_a_space_without_scenes_has_no_rows_and_names_the_constraint(
+    small: dict[str, Taxonomy], options: dict[str, tuple[int, int]], order: str
+) -> None:
     """`Loosen the one that the message names`, says the error."""
     name = next(iter(options))
     with pytest.raises(EmptySpaceError, match=name.replace("_", ".")):
@@ -416,7 +421,9 @@ FEW = {
     "one given object": (60, SceneSpec(complexity=(5, 5), containing=SceneGraph((Object("a", "noun 3"),)), objects=(1, 1))),
     "two given objects": (
         60,
-        SceneSpec(complexity=(6, 6), containing=SceneGraph((Object("a", "noun 3"), Object("b", "noun 4"))), objects=(2, 2), relations=(1, 1)),
+        SceneSpec(
+            complexity=(6, 6), containing=SceneGraph((Object("a", "noun 3"), Object("b", "noun 4"))), objects=(2, 2), relations=(1, 1)
+        ),
     ),
 }
 
@@ -463,7 +470,9 @@ def test_uniform_rows_are_spread_over_the_numbers(small: dict[str, Taxonomy]) ->
 def test_home_is_checked_by_the_rules_it_was_made_by(small: dict[str, Taxonomy]) -> None:
     """A twin: `check` fails where a rule is broken."""
     space = Space(small["home"], SceneSpec(complexity=(2, 2), realism=0.0))
-    broken = [i for i in range(space.size) if any(a.value == "happy" and one.name == "cup" for one in space[i].objects for a in one.attributes)]
+    broken = [
+        i for i in range(space.size) if any(a.value == "happy" and one.name == "cup" for one in space[i].objects for a in one.attributes)
+    ]
     assert len(broken) == 1
     with pytest.raises(AssertionError):
         HOME.check(space[broken[0]])

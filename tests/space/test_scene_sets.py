@@ -12,7 +12,7 @@ from brute_force import MONO, SETTINGS, Load, Setting, Vocabulary, agree, settin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anyscene.errors import SpecError
+from anyscene.errors import AnySceneError, SpecError
 from anyscene.scene import Object, SceneAttribute, SceneGraph
 from anyscene.space import SceneSpec, Space, graph_of_row
 from anyscene.taxonomy import Taxonomy
@@ -93,7 +93,7 @@ def test_a_set_that_is_not_in_the_space_has_no_number(load: Load, attributes: tu
 
 def test_one_value_twice_is_no_set(load: Load) -> None:
     fog = SceneAttribute("weather", "fog")
-    with pytest.raises(SpecError):
+    with pytest.raises(AnySceneError):
         spaces(load, (0, 3)).index(SceneGraph(BALL, (), (fog, fog)))
 
 

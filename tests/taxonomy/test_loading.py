@@ -187,7 +187,9 @@ def test_short_lines_and_blank_lines_are_taken(tmp_path: Path) -> None:
     assert taxonomy.objects.names[-1] == "cat"
 
 
-@pytest.mark.parametrize(("noun", "plural"), [("fox", "foxes"), ("puppy", "puppies"), ("toy", "toys"), ("church", "churches"), ("y", "ys"), ("dog", "dogs")])
+@pytest.mark.parametrize(
+    ("noun", "plural"), [("fox", "foxes"), ("puppy", "puppies"), ("toy", "toys"), ("church", "churches"), ("y", "ys"), ("dog", "dogs")]
+)
 def test_regular_plurals(noun: str, plural: str) -> None:
     assert regular_plural(noun) == plural
 
@@ -220,7 +222,10 @@ MISTAKES = [
     (more("objects.tsv", "x\tc\x07at"), "objects.tsv:9: control or invisible character in 'c\\x07at'"),
     (more("objects.tsv", "x\tc\u200bat"), "objects.tsv:9: control or invisible character"),
     (more("objects.tsv", "x\tc\u202eat"), "objects.tsv:9: control or invisible character"),
-    (more("objects.tsv", "x\t" + "c" * (MAX_CELL_CHARS + 1)), f"objects.tsv:9: a cell of {MAX_CELL_CHARS + 1} characters; at most {MAX_CELL_CHARS}"),
+    (
+        more("objects.tsv", "x\t" + "c" * (MAX_CELL_CHARS + 1)),
+        f"objects.tsv:9: a cell of {MAX_CELL_CHARS + 1} characters; at most {MAX_CELL_CHARS}",
+    ),
     (more("objects.tsv", "x\tcat\t\t\t\t\t\t\t"), "objects.tsv:9: 9 cells, but the header has 8"),
     (more("objects.tsv", "x\tcat\t\t\t\ty", "y\tkitten\t\t\t\tx"), "objects.tsv:9: 'x' is above itself in the hypernym tree"),
     (("objects.tsv", ["id\tname\tcolour", "x\tcat\tred"]), "objects.tsv:1: unknown column 'colour'"),
@@ -252,7 +257,10 @@ MISTAKES = [
     (more("scene_attributes.tsv", "mist\tweather\tscene\tin mist\taudio"), "scene_attributes.tsv:6: unknown modality 'audio'"),
     (more("scene_attributes.tsv", "mist\tweather\tscene\tin mist\t\tmood"), "scene_attributes.tsv:6: contradicts names 'mood'"),
     (more("scene_attributes.tsv", "mist\tweather\tscene\tin mist\t\t@wet"), "scene_attributes.tsv:6: contradicts names the set '@wet'"),
-    (more("scene_attributes.tsv", "fog\tweather\tscene\tin the fog"), "scene_attributes.tsv:6: the value 'weather=fog' stands already in line 2"),
+    (
+        more("scene_attributes.tsv", "fog\tweather\tscene\tin the fog"),
+        "scene_attributes.tsv:6: the value 'weather=fog' stands already in line 2",
+    ),
     (more("scene_attributes.tsv", "mist\tweather\tscene\tin fog"), "scene_attributes.tsv:6: the phrase 'in fog' stands already in line 2"),
     (more("scene_attributes.tsv", "mist\tweather\tscene\tin fog, thick"), "scene_attributes.tsv:6: phrase 'in fog, thick' has punctuation"),
     (more("scene_attributes.tsv", "mist\tweather\tscene\t"), "scene_attributes.tsv:6: phrase is empty"),
@@ -356,7 +364,11 @@ def test_all_mistakes_are_reported_and_the_first_is_raised(tmp_path: Path) -> No
 
 def test_what_is_no_taxonomy_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("name\ndog\n", encoding="utf-8")
-    for path, message in [(tmp_path / "none", "no such folder"), (tmp_path / "file", "no such folder"), (tmp_path, "no objects.tsv in this folder")]:
+    for path, message in [
+        (tmp_path / "none", "no such folder"),
+        (tmp_path / "file", "no such folder"),
+        (tmp_path, "no objects.tsv in this folder"),
+    ]:
         with pytest.raises(TaxonomyError, match=message):
             load_taxonomy(path)
 
@@ -375,7 +387,9 @@ def test_counts_are_added_once_and_stand_first(small: Taxonomy) -> None:
     assert counted.attributes.opposite.tolist() == [-1, 2, 1, -1, -1, *[-1] * 5]
 
 
-@pytest.mark.parametrize(("word", "number"), [("two", 2), ("six", 6), ("7", 7), ("10000", 10_000), ("1", None), ("10001", None), ("red", None), ("-3", None)])
+@pytest.mark.parametrize(
+    ("word", "number"), [("two", 2), ("six", 6), ("7", 7), ("10000", 10_000), ("1", None), ("10001", None), ("red", None), ("-3", None)]
+)
 def test_numerals(word: str, number: int | None) -> None:
     assert numeral(word) == number
 
@@ -409,7 +423,12 @@ def test_no_new_words_leave_all_as_it_is(small: Taxonomy) -> None:
 
 
 def test_words_differing_in_case_only_are_added_once(small: Taxonomy) -> None:
-    wider = with_words(small, objects=["unicorn", "Unicorn"], attributes=[("a", "shiny"), ("a", "Shiny"), ("b", "shiny")], relations=["orbiting", "Orbiting"])
+    wider = with_words(
+        small,
+        objects=["unicorn", "Unicorn"],
+        attributes=[("a", "shiny"), ("a", "Shiny"), ("b", "shiny")],
+        relations=["orbiting", "Orbiting"],
+    )
     assert len(wider.objects) == 8 and len(wider.attributes) == 7 and len(wider.relations) == 4
 
 

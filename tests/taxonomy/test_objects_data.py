@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from anyscene.taxonomy import regular_plural
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -19,9 +19,22 @@ from anyscene.taxonomy.paper import is_paper_folder, read_paper_taxonomy
 
 RELEASED = Path(__file__).resolve().parents[3] / "shared/data/paper-metadata"
 needs_release = pytest.mark.skipif(not RELEASED.is_dir(), reason="the paper's metadata is not here")
-FORBIDDEN = ",;:?!()\""
+FORBIDDEN = ',;:?!()"'
 FILES: dict[str, Any] = {
-    "objects.json": ["ditty_bag", "general (head)", "general (leader)", "Ditty bag", "st._bernard", "a, b", "what?", "dog", "fox", "", "x.", "(head)"],
+    "objects.json": [
+        "ditty_bag",
+        "general (head)",
+        "general (leader)",
+        "Ditty bag",
+        "st._bernard",
+        "a, b",
+        "what?",
+        "dog",
+        "fox",
+        "",
+        "x.",
+        "(head)",
+    ],
     "attributes.json": {"color": ["red", " brunswick green", "Red"], "size": ["huge", "red"], "human-tall": ["huge"]},
     "relations.json": {
         "spatial": ["is mounted above", "mounted above", "next to a", "part of", "observed_by"],
@@ -29,12 +42,30 @@ FILES: dict[str, Any] = {
         "social": ["part of"],
     },
     "scene_attributes.json": {
-        "style": {"artist": ["Titian", "Gothic"], "painting style": ["Gothic", "Mannerism (Late Renaissance)"], "technique": ["oil painting"]},
+        "style": {
+            "artist": ["Titian", "Gothic"],
+            "painting style": ["Gothic", "Mannerism (Late Renaissance)"],
+            "technique": ["oil painting"],
+        },
         "scene setting": {
             "weather": ["foggy", "drizzly", "drizzly", "blizzard", "rime"],
-            "location": ["alley", "arch", "bazaar (indoor)", "bazaar (outdoor)", "bakery (shop)", "arena (hockey)", "arena (rodeo)", "badlands"],
+            "location": [
+                "alley",
+                "arch",
+                "bazaar (indoor)",
+                "bazaar (outdoor)",
+                "bakery (shop)",
+                "arena (hockey)",
+                "arena (rodeo)",
+                "badlands",
+            ],
         },
-        "camera setting": {"camera model": ["HP R707", "Agfa CL30 Clik!", "Fed 5", "Nikon D3"], "a": ["f/16"], "ISO": ["800"], "focal length": ["85mm"]},
+        "camera setting": {
+            "camera model": ["HP R707", "Agfa CL30 Clik!", "Fed 5", "Nikon D3"],
+            "a": ["f/16"],
+            "ISO": ["800"],
+            "focal length": ["85mm"],
+        },
         "video setting": {"time span": ["Year in, year out"], "video editting style": ["Jump Cut"]},
         "3D setting": {"3D shape attribute": ["Has Hole", "No Planarity"]},
         "mood": {"feeling": ["calm", "?!"]},

@@ -24,7 +24,23 @@ OTHER_FIRST_WORDS = set(
     right scuba set several sewn shown side sideways similar slow slung spread strung stuck sunk sword the three thrown thrust to twice
     underneath uphill upright upside very visible well within worn wound""".split()
 )
-FINITE_VERBS = {"is", "are", "was", "has", "have", "leads", "shows", "depicts", "contains", "holds", "stands", "sits", "lies", "faces", "covers"}
+FINITE_VERBS = {
+    "is",
+    "are",
+    "was",
+    "has",
+    "have",
+    "leads",
+    "shows",
+    "depicts",
+    "contains",
+    "holds",
+    "stands",
+    "sits",
+    "lies",
+    "faces",
+    "covers",
+}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +65,16 @@ def test_counts(rows: list[dict[str, str]]) -> None:
     assert len(rows) >= 4700
     counts = Counter(row["type"] for row in rows)
     assert set(counts) == TYPES
-    least = {"spatial": 1800, "interactional": 1200, "functional": 350, "social": 380, "emotional": 300, "symbolic": 220, "comparison": 160, "part": 50}
+    least = {
+        "spatial": 1800,
+        "interactional": 1200,
+        "functional": 350,
+        "social": 380,
+        "emotional": 300,
+        "symbolic": 220,
+        "comparison": 160,
+        "part": 50,
+    }
     assert all(counts[name] >= number for name, number in least.items()), counts
 
 
@@ -86,7 +111,9 @@ def test_classes(rows: list[dict[str, str]]) -> None:
 
 def test_flags(rows: list[dict[str, str]]) -> None:
     for row in rows:
-        assert row["symmetric"] in "01" and row["antisymmetric"] in "01" and row["symmetric"] + row["antisymmetric"] != "11", row["relation"]
+        assert row["symmetric"] in "01" and row["antisymmetric"] in "01" and row["symmetric"] + row["antisymmetric"] != "11", row[
+            "relation"
+        ]
         if row["symmetric"] == "1":
             assert row["inverse"] == row["relation"]
             assert row["subject_classes"] == row["object_classes"], row["relation"]
@@ -94,12 +121,16 @@ def test_flags(rows: list[dict[str, str]]) -> None:
             assert row["inverse"] != row["relation"], row["relation"]
 
 
-@pytest.mark.parametrize("relation", ["above", "in front of", "to the left of", "inside", "bigger than", "wearing", "riding", "eating", "carrying"])
+@pytest.mark.parametrize(
+    "relation", ["above", "in front of", "to the left of", "inside", "bigger than", "wearing", "riding", "eating", "carrying"]
+)
 def test_one_way_relations(rows: list[dict[str, str]], relation: str) -> None:
     assert next(row for row in rows if row["relation"] == relation)["antisymmetric"] == "1"
 
 
-@pytest.mark.parametrize("relation", ["looking at", "facing", "hugging", "kissing", "touching", "next to", "near", "pushing", "watching", "smiling at"])
+@pytest.mark.parametrize(
+    "relation", ["looking at", "facing", "hugging", "kissing", "touching", "next to", "near", "pushing", "watching", "smiling at"]
+)
 def test_relations_that_may_hold_both_ways(rows: list[dict[str, str]], relation: str) -> None:
     assert next(row for row in rows if row["relation"] == relation)["antisymmetric"] == "0"
 

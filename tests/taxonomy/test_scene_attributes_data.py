@@ -117,25 +117,50 @@ def test_a_and_an():
     phrases = "\n".join(row["phrase"] for row in ROWS)
     for good in ("an S-curve", "an HDR ", "an X-ray ", "an L-shaped", "a U-shaped", "an herb garden", "a university campus"):
         assert good in phrases, good
-    assert not re.search(r"\ban (Canon|Nikon|Sony|OnePlus|U-|UV|Hasselblad|Leica|Kodak)|\ba (Olympus|iPhone|ARRI|Epson|Apple|LED|FPV|HDR|X-ray|IMAX|Insta)", phrases)
+    assert not re.search(
+        r"\ban (Canon|Nikon|Sony|OnePlus|U-|UV|Hasselblad|Leica|Kodak)|\ba (Olympus|iPhone|ARRI|Epson|Apple|LED|FPV|HDR|X-ray|IMAX|Insta)",
+        phrases,
+    )
 
 
 def test_no_living_artists():
     living = {
-        "Jeff Koons", "Damien Hirst", "Banksy", "Yayoi Kusama", "David Hockney", "Takashi Murakami", "Gerhard Richter", "Ai Weiwei", "Greg Rutkowski",
-        "Hayao Miyazaki", "Annie Leibovitz", "Cindy Sherman", "Steve McCurry", "Wes Anderson", "Tim Burton", "Anish Kapoor", "Kehinde Wiley", "Jenny Saville",
+        "Jeff Koons",
+        "Damien Hirst",
+        "Banksy",
+        "Yayoi Kusama",
+        "David Hockney",
+        "Takashi Murakami",
+        "Gerhard Richter",
+        "Ai Weiwei",
+        "Greg Rutkowski",
+        "Hayao Miyazaki",
+        "Annie Leibovitz",
+        "Cindy Sherman",
+        "Steve McCurry",
+        "Wes Anderson",
+        "Tim Burton",
+        "Anish Kapoor",
+        "Kehinde Wiley",
+        "Jenny Saville",
     }
     assert not {row["value"] for row in ROWS if row["type"] == "artist"} & living
 
 
-@pytest.mark.parametrize("technique", ["oil painting", "watercolor painting", "woodcut print", "pencil sketch", "mosaic of glass tiles", "anime scene"])
+@pytest.mark.parametrize(
+    "technique", ["oil painting", "watercolor painting", "woodcut print", "pencil sketch", "mosaic of glass tiles", "anime scene"]
+)
 def test_camera_data_never_with_drawn_media(technique):
     for row in ROWS:
-        if row["type"] in CAMERA_DATA and set(row["modalities"].split(",")) & set(BY_KEY[f"technique={technique}"]["modalities"].split(",")):
+        if row["type"] in CAMERA_DATA and set(row["modalities"].split(",")) & set(
+            BY_KEY[f"technique={technique}"]["modalities"].split(",")
+        ):
             assert contradict(f"technique={technique}", f"{row['type']}={row['value']}"), row["value"]
 
 
-@pytest.mark.parametrize("place", ["kitchen", "classroom", "elevator interior", "limestone cave", "coral reef", "outer space", "spaceship cockpit"])
+@pytest.mark.parametrize(
+    "place", ["kitchen", "classroom", "elevator interior", "limestone cave", "coral reef", "outer space", "spaceship cockpit"]
+)
 def test_weather_stays_outdoors(place):
     for row in ROWS:
         if row["type"] in ("weather", "season"):
@@ -180,7 +205,7 @@ def test_pairs_that_go_together(a, b):
 
 
 def test_types():
-    rows = [row for row in type_rows()]
+    rows = list(type_rows())
     for name in TYPES:
         found = [row for row in rows if row["type"] == name]
         assert found, name

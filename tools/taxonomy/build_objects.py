@@ -20,10 +20,11 @@ import classes
 import number
 import numpy as np
 import scores
-from anyscene.taxonomy import regular_plural
 from safety import Safety, is_people_name, read_safety
 from word_data import WordData, read_word_data
 from wordnet import WordNet
+
+from anyscene.taxonomy import regular_plural
 
 HERE = Path(__file__).resolve().parent
 REVIEW = HERE / "review"
@@ -335,7 +336,9 @@ def main() -> None:
     entries, inner = builder.hypernyms(senses + supplement)
     if len(entries) != len(senses) + len(supplement):
         raise ValueError("two supplement names have the same id; rename one of them")
-    rows = [(e.id, e.name, shown_plural(e), e.number, e.kind, ",".join(e.parents), f"{e.visuality:g}", f"{e.familiarity:g}") for e in entries]
+    rows = [
+        (e.id, e.name, shown_plural(e), e.number, e.kind, ",".join(e.parents), f"{e.visuality:g}", f"{e.familiarity:g}") for e in entries
+    ]
     write_table(arguments.out / "objects.tsv", "id name plural number class parents visuality familiarity", rows)
     write_table(arguments.out / "hypernyms.tsv", "id name parents", [(key, name, ",".join(parents)) for key, name, parents in inner])
     write_table(

@@ -10,14 +10,21 @@ from anyscene.taxonomy import COUNT_TYPE, Taxonomy
 
 IntArray = NDArray[np.int64]
 WIDTH = 8
+LOOSE_TYPES = frozenset(
+    "accessory build cleanness color_quality condition decoration eyes facade face finish food_look grooming hair luminosity make "
+    "outfit part plant_state proportion state terrain texture topping weather".split()
+)
+"""Types with several dimensions (rusty, dented): only the opposite of a value is certainly wrong."""
+LOOSE_SCENE_TYPES = frozenset(("lighting", "topology", "composition", "time_span"))
+"""Types of scene attributes of which two may well hold together; they have no wrong choices."""
 
 
 def attribute_distractors(taxonomy: Taxonomy) -> IntArray:
     """``(attributes, 8)`` values that exclude each attribute; -1 where there are no more.
 
-    The opposite comes first. Colours differ in their basic colour; other values are exclusive ones of the type, fit a common
-    class, have not the same opposite, and are among the less similar half of the type by their vectors. Near-synonyms (huge,
-    enormous) are thus kept apart.
+    The opposite comes first. Colours differ in their basic colour; other values are exclusive ones of the type, fit all classes
+    that the right one fits, have not the same opposite, and are among the less similar half of the type by their vectors.
+    Near-synonyms (huge, enormous) are thus kept apart.
     """
     attributes = taxonomy.attributes
     table = np.full((len(attributes), WIDTH), -1, dtype=np.int64)
@@ -27,7 +34,9 @@ def attribute_distractors(taxonomy: Taxonomy) -> IntArray:
         own = np.flatnonzero((attributes.type_index == kind) & attributes.exclusive)
         if len(own) < 2 or name == COUNT_TYPE:
             continue
-        apart = attributes.fits[own].astype(np.int32) @ attributes.fits[own].T.astype(np.int32) > 0
+        if name in LOOSE_TYPES:
+            continue
+        apart = attributes.fits[own].astype(np.int32) @ (~attributes.fits[own]).T.astype(np.int32) == 0
         np.fill_diagonal(apart, False)
         if any(attributes.basic_color[i] for i in own):
             apart &= basic[own][:, None] != basic[own][None, :]
@@ -61,10 +70,11 @@ def hash_of(text: str) -> int:
 def scene_values_by_type(taxonomy: Taxonomy, modality: str) -> tuple[IntArray, IntArray, IntArray]:
     """(visible values in type order, first of each type, place of every value within its type or -1)."""
     scene = taxonomy.scene_attributes
+    loose = np.isin(scene.type_index, [i for i, name in enumerate(taxonomy.scene_attribute_types.names) if name in LOOSE_SCENE_TYPES])
     usable = (
         np.array([modality in names for names in scene.modalities], dtype=np.bool_) & scene.visible if len(scene) else np.zeros(0, np.bool_)
     )
-    values = np.flatnonzero(usable)
+    values = np.flatnonzero(usable & ~loose) if len(scene) else np.zeros(0, dtype=np.int64)
     values = values[np.argsort(scene.type_index[values], kind="stable")]
     counts = np.bincount(scene.type_index[values], minlength=len(taxonomy.scene_attribute_types))
     first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

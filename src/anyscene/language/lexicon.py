@@ -19,12 +19,23 @@ from anyscene.taxonomy import COUNT, COUNT_TYPE, EITHER, MASS, PLURAL, Taxonomy,
 
 IntArray = NDArray[np.int64]
 
-FORMS = 11
-INDEFINITE, INDEFINITE_CAPITAL, DEFINITE, DEFINITE_CAPITAL, BE_DEFINITE, WHAT_BE, WHO_BE, EXISTS, TAG, TAG_AGAIN, NEXT_DEFINITE = range(
-    FORMS
-)
+FORMS = 12
+(
+    INDEFINITE,
+    INDEFINITE_CAPITAL,
+    DEFINITE,
+    DEFINITE_CAPITAL,
+    BE_DEFINITE,
+    WHAT_BE,
+    WHO_BE,
+    EXISTS,
+    TAG,
+    TAG_AGAIN,
+    NEXT_DEFINITE,
+    WHICH_BE,
+) = range(FORMS)
 """a fox, A fox, the fox, The fox, Is the fox, What is the fox, Who is the fox, Is there a fox, fox as a tag, fox named again in a
-tag, The fox after a full stop."""
+tag, The fox after a full stop, Which of these is the fox."""
 MAX_ORDINAL = 14
 GROUP_WORD = {COUNT: "", EITHER: "", MASS: "portion of ", PLURAL: "set of "}
 """What tells several of one mass or plural noun apart: "the second portion of sand"."""
@@ -57,6 +68,7 @@ class Lexicon:
         self.is_predicate = self._section(f" is {words}." for words in self.predicates)
         self.are_predicate = self._section(f" are {words}." for words in self.predicates)
         self.value = self._section(attributes.values)
+        self.predicate = self._section(self.predicates)
         self.is_relation = self._section(f" is {name} " for name in relations.names)
         self.are_relation = self._section(f" are {name} " for name in relations.names)
         self.relation = self._section(f" {name} " for name in relations.names)
@@ -214,6 +226,7 @@ def _head(form: int, number: int, count: str, order: int, an: bool) -> str:
         BE_DEFINITE: f"{capital(be)} {the}",
         WHAT_BE: f"What {be} {the}",
         WHO_BE: f"Who {be} {the}",
+        WHICH_BE: f"Which of these {be} {the}",
     }[form]
 
 

@@ -280,7 +280,7 @@ class _Asker:
         return np.isin(self.target * size + self.subject, self.subject * size + self.target)
 
     def _object_has(self, objects: IntArray, values: IntArray) -> NDArray[np.bool_]:
-        """Does the object have the attribute? Looked up only where one has two of a type: in a space values of a type exclude each other."""
+        """Does the object have the attribute? Looked up only where one has two of a type: in a space they exclude each other."""
         kinds = self.taxonomy.attributes.type_index[self.batch.attributes]
         if not np.any((kinds[1:] == kinds[:-1]) & (self.owner[1:] == self.owner[:-1])):
             return np.zeros(values.shape, dtype=np.bool_)
@@ -356,7 +356,13 @@ class _Asker:
         columns = (turn[:, None] + np.arange(CHOICES - 1)[None, :]) % there[:, None]
         chosen = np.take_along_axis(wrong, columns, axis=1)
         chosen = np.where(np.arange(CHOICES - 1)[None, :] < there[:, None], chosen, -1)
-        return self._with_choices(family, self.lexicon.value + values, np.where(chosen >= 0, self.lexicon.value + chosen, -1), 2)
+        words = self._answer_words(values)[:, None]
+        return self._with_choices(family, words[:, 0] + values, np.where(chosen >= 0, words + chosen, -1), 2)
+
+    def _answer_words(self, values: IntArray) -> IntArray:
+        """Where the answers of attributes begin: values, but what follows "is" for what moves ("carrying a lantern")."""
+        moving = self.taxonomy.attributes.type_index[values] == self.aids.motion_type
+        return np.where(moving, self.lexicon.predicate, self.lexicon.value)
 
     def _attribute_words(self, own: IntArray, always: bool) -> _Family:
         """The type's open question, or with ``always`` "Which of these describes the fox?" where it has none."""
@@ -373,7 +379,7 @@ class _Asker:
             OPEN,
             self.attribute_row[own],
             tokens,
-            self.lexicon.value + values,
+            self._answer_words(values) + values,
             self.attribute_element[own],
             [self.place[objects]],
         )
@@ -387,6 +393,7 @@ class _Asker:
 
     def _which_target(self) -> _Family:
         family = self._open_target()
+        family.tokens[0] = self.phrases.head(lx.WHICH_BE)[self.subject[self._one_target]]
         wrong = self._absent_tokens(family.row, self.batch.targets[self._one_target] + 2)
         return self._with_choices(family, self.phrases.noun[self.target[self._one_target]], wrong, 4)
 

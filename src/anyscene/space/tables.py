@@ -18,7 +18,7 @@ from anyscene.errors import EmptySpaceError, SpecError
 from anyscene.scene.graph import SceneGraph
 from anyscene.scene.keyed import key_of
 from anyscene.space.spec import Holdout, SceneSpec
-from anyscene.taxonomy import COUNT, COUNT_TYPE, EITHER, FAMILIAR, VISIBLE, Taxonomy, close_names, with_counts
+from anyscene.taxonomy import COUNT_TYPE, FAMILIAR, VISIBLE, Taxonomy, close_names, with_counts
 
 IntArray = NDArray[np.int64]
 MAX_ATTRIBUTES = 16
@@ -123,8 +123,7 @@ def build_tables(taxonomy: Taxonomy, spec: SceneSpec) -> Tables:
     seed = _seed(taxonomy, spec.containing) if spec.containing else None
     parts = spec.holdout.parts if spec.holdout and spec.holdout.kind == "pair" else 1
     object_part = _parts(spec.holdout, "object", taxonomy.objects.ids) if parts > 1 else np.zeros(len(keep), dtype=np.int64)
-    number = taxonomy.objects.number
-    countable = ((number == COUNT) | (number == EITHER)).astype(np.int64) if spec.counts else np.zeros(len(keep), dtype=np.int64)
+    countable = taxonomy.countable.astype(np.int64) if spec.counts else np.zeros(len(keep), dtype=np.int64)
     label = (taxonomy.objects.class_index.astype(np.int64) * 2 + countable) * parts + object_part
     if seed:
         keep[list(seed.nouns)] = False

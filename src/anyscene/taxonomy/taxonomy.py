@@ -137,6 +137,16 @@ class Taxonomy:
         return {name.casefold(): index for index, name in enumerate(self.objects.names)}
 
     @cached_property
+    def countable(self) -> NDArray[np.bool_]:
+        """``(objects,)`` can it stand with a numeral? Count nouns whose plural is no form of another noun ("two cookies")."""
+        forms: dict[str, set[int]] = {}
+        for i, (name, plural) in enumerate(zip(self.objects.names, self.objects.plurals, strict=True)):
+            forms.setdefault(name.casefold(), set()).add(i)
+            forms.setdefault(plural.casefold(), set()).add(i)
+        alone = np.array([len(forms[plural.casefold()]) == 1 for plural in self.objects.plurals], dtype=np.bool_)
+        return alone & np.isin(self.objects.number, (COUNT, EITHER))
+
+    @cached_property
     def attribute_index(self) -> dict[str, int]:
         """Value in lower case -> index."""
         index: dict[str, int] = {}
