@@ -88,7 +88,7 @@ def test_what_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fold
 @pytest.mark.parametrize("kind", ["folder", "pipe", "circle", "device"])
 @pytest.mark.parametrize(
     "name",
-    ["objects.tsv", pytest.param("attributes.tsv", marks=pytest.mark.xfail(reason="reading.py passes over what is there but no file"))],
+    ["objects.tsv", "attributes.tsv"],
 )
 def test_what_is_no_file_is_told(own: Path, name: str, kind: str) -> None:
     (own / name).unlink()
@@ -101,7 +101,6 @@ def test_what_is_no_file_is_told(own: Path, name: str, kind: str) -> None:
     assert run_here("space", "--taxonomy", own).refused
 
 
-@pytest.mark.xfail(reason="loading.py: Path.resolve raises RuntimeError before Python 3.13")
 def test_a_circle_of_links_is_no_folder(tmp_path: Path) -> None:
     os.symlink("circle", tmp_path / "circle")
     assert run_here("space", "--taxonomy", tmp_path / "circle").refused
