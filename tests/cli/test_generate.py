@@ -71,6 +71,11 @@ def whole(words: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, st
     return digests(out)
 
 
+def heed_interrupts() -> None:
+    """A shell that starts these tests in the background lets its children ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=lambda how: how.name)
@@ -79,7 +84,9 @@ def test_a_run_that_was_cut_off_ends_as_if_unbroken(
 ) -> None:
     out = tmp_path / "out"
     again = ("generate", "--taxonomy", words, *MANY, "--workers", workers, "--out", out)
-    with subprocess.Popen(command(*again), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command(*again), preexec_fn=heed_interrupts, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         deadline = time.monotonic() + PATIENCE_S
         while len(list(out.glob("records-*"))) < 3:
             assert time.monotonic() < deadline
@@ -102,7 +109,9 @@ def test_a_run_that_was_cut_off_ends_as_if_unbroken(
 
 @pytest.mark.slow
 def test_ctrl_c_before_the_first_row_is_one_line_too(words: Path) -> None:
-    with subprocess.Popen(command("space", "--taxonomy", words, "--complexity", 14), stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command("space", "--taxonomy", words, "--complexity", 14), preexec_fn=heed_interrupts, stderr=subprocess.PIPE, text=True
+    ) as process:
         time.sleep(2)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=PATIENCE_S)

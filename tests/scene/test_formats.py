@@ -84,7 +84,7 @@ def graphs(draw: st.DrawFn) -> SceneGraph:
     pairs = [(a, b) for a in range(size) for b in range(size) if a != b]
     ends = draw(st.lists(st.sampled_from(pairs), max_size=5)) if pairs else []
     relations = tuple(Relation(f"o{a}", draw(words), f"o{b}") for a, b in ends)
-    return SceneGraph(objects, relations, draw(st.lists(st.builds(SceneAttribute, words, words), max_size=2).map(tuple)))
+    return SceneGraph(objects, relations, draw(st.lists(st.builds(SceneAttribute, words, words), max_size=2, unique=True).map(tuple)))
 
 
 # ---- our records --------------------------------------------------------------------------------------------------------------

@@ -123,7 +123,8 @@ def test_realism_counts_in_small_structures_too(world: Taxonomy) -> None:
 
     def first(realism: float) -> float:
         space = Space(world, SceneSpec(complexity=(2, 2), objects=(1, 1), realism=realism))
-        batch = space.rows(0).rows(0, 500)
+        source = space.rows(0)
+        batch = source.rows(0, min(500, source.capacity))
         return float(judge.attribute_scores(batch.objects, batch.attributes).mean())
 
     assert first(1.0) > first(0.5) + 0.2 and first(0.2) < first(0.5) - 0.1

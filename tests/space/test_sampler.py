@@ -178,7 +178,7 @@ def test_rows_are_the_same_bytes_in_any_process(tmp_path: Path, realism: str) ->
 @pytest.mark.parametrize("name", SPECS)
 def test_rows_are_all_different(load: Load, name: str) -> None:
     space = Space(load(street()), SPECS[name])
-    assert len(set(map(identity, rows_of(space, 0, 4000)))) == 4000
+    assert len(set(map(identity, rows_of(space, 0, 2500)))) == 2500
 
 
 @pytest.mark.parametrize(
@@ -216,6 +216,23 @@ def test_a_frame_beyond_the_exact_numbering_is_different_to_the_last_row(load: L
         nouns = np.sort(rows.rows(start, min(start + 100_000, rows.capacity)).objects.reshape(-1, 3), axis=1)
         found[(nouns[:, 0] * 306 + nouns[:, 1]) * 306 + nouns[:, 2]] = True
     assert found.sum() == rows.capacity
+
+
+@pytest.mark.parametrize(("nouns", "objects", "relations"), [(170, 3, 2), (80, 4, 3), (66, 4, 4)])
+def test_no_scene_comes_again_seen_another_way(load: Load, nouns: int, objects: int, relations: int) -> None:
+    """Structures that map onto themselves, beyond the exact numbering: the twin of a row under a symmetry is never a row."""
+    vocabulary = Vocabulary(nouns=tuple(Noun(name) for name in words("noun", nouns)), predicates=(Predicate("near"),))
+    spec = SceneSpec(complexity=(objects + relations,) * 2, objects=(objects,) * 2, relations=(relations,) * 2)
+    batch = Space(load(vocabulary), spec).rows(seed=0).rows(0, 60_000)
+    symmetric = 0
+    for number, shape in enumerate(batch.shapes):
+        own = batch.objects.reshape(-1, objects)[batch.shape_index == number]
+        edges = set(shape.edges)
+        group = [g for g in itertools.permutations(range(objects)) if {(g[a], g[b]) for a, b in edges} == edges]
+        names = np.min([own[:, g] @ (nouns ** np.arange(objects)) for g in group], axis=0)
+        assert len(np.unique(names)) == len(own)
+        symmetric += len(group) > 1
+    assert symmetric >= 1
 
 
 def test_visits_beyond_the_exact_numbering_are_different_to_the_last_row(load: Load) -> None:
@@ -280,7 +297,7 @@ def test_a_space_without_scenes_has_no_rows_and_names_the_constraint(
 def test_rows_keep_every_rule(load: Load, name: str) -> None:
     spec = SPECS[name]
     space = Space(load(street()), spec)
-    for graph in rows_of(space, 0, 3000):
+    for graph in rows_of(space, 0, 1000):
         street().check(graph, class_rules=spec.class_rules)
         assert spec.complexity[0] <= graph.complexity <= spec.complexity[1]
         assert spec.scene_attributes[0] <= len(graph.scene_attributes) <= spec.scene_attributes[1]
@@ -294,15 +311,15 @@ def test_every_row_is_a_scene_of_the_space(load: Load, name: str) -> None:
 
 
 def test_rows_of_the_shipped_vocabulary_keep_its_class_rules(shipped: Taxonomy) -> None:
-    space = Space(shipped, SceneSpec(complexity=(1, 8), scene_attributes=(0, 4), counts=True))
+    space = Space(shipped, SceneSpec(complexity=(1, 7), scene_attributes=(0, 4), counts=True))
     t = space.taxonomy
-    batch = space.rows(seed=1).rows(0, 8000)
+    batch = space.rows(seed=1).rows(0, 5000)
     owner = batch.object_of_attribute
     kinds = t.attributes.type_index[batch.attributes]
     classes = t.objects.class_index[batch.objects]
     counted = kinds == t.attribute_types.names.index("count")
     assert t.attributes.fits[batch.attributes, classes[owner]].all()
-    assert np.isin(t.objects.number[batch.objects[owner[counted]]], (0, 3)).all() and counted.sum() > 200
+    assert np.isin(t.objects.number[batch.objects[owner[counted]]], (0, 3)).all() and counted.sum() > 100
     closed = t.attributes.exclusive[batch.attributes]
     pairs = owner[closed] * 1000 + kinds[closed]
     assert len(np.unique(pairs)) == len(pairs)
@@ -318,7 +335,7 @@ def test_rows_of_the_shipped_vocabulary_keep_its_class_rules(shipped: Taxonomy) 
         if scene[first] == scene[second]:
             assert not t.scene_conflicts[batch.scene_attributes[first], batch.scene_attributes[second]]
     assert (t.objects.visuality[batch.objects] >= 0.5).all()
-    assert sorted(set(batch.complexity.tolist())) == list(range(1, 9))
+    assert sorted(set(batch.complexity.tolist())) == list(range(1, 8))
 
 
 def test_rows_of_the_shipped_vocabulary_are_all_different(shipped: Taxonomy) -> None:
@@ -384,13 +401,6 @@ def test_attribute_types_are_drawn_by_weight_whatever_the_number_of_their_values
         assert set(found) == set(types)
         for name in types:
             assert found[name] / found.total() == pytest.approx(weights.get(name, 1.0) / total, abs=0.06), (kind, found)
-
-
-def test_attribute_types_are_drawn_by_weight_in_small_structures_too(load: Load) -> None:
-    """One object and one attribute: some thousand scenes, drawn from their exact numbering. `weight` is how often a type is drawn."""
-    graphs = rows_of(Space(load(street()), SceneSpec(complexity=(2, 2), objects=(1, 1))), 0, 400)
-    found = types_of(street(), graphs, "person")
-    assert found["color"] < 0.45 * found.total(), found
 
 
 def test_several_attributes_of_one_object_are_balanced_too(load: Load) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from anyscene.errors import SpecError
 from anyscene.language import lexicon as lx
-from anyscene.language.absent import AbsentObjects
-from anyscene.language.distractors import attribute_distractors, scene_values_by_type
+from anyscene.language.aids import ATTRIBUTE, COUNTING, EXISTENCE, KINDS, MOTION, RELATION, aids_of
 from anyscene.language.hashing import scene_keys
 from anyscene.language.literals import MEDIUM, TOKEN
 from anyscene.language.phrases import Phrases
@@ -27,14 +26,10 @@ from anyscene.scene.batch import SceneBatch, owners, starts_of
 from anyscene.scene.keyed import U64, mix
 
 IntArray = NDArray[np.int64]
-KINDS = ("existence", "attribute", "count", "relation", "scene_attribute", "motion", "change")
-EXISTENCE, ATTRIBUTE, COUNTING, RELATION, SCENE, MOTION, CHANGE = range(len(KINDS))
 FORMS = ("yes_no", "choice", "open")
 YES_NO, CHOICE, OPEN = range(len(FORMS))
 FOILS = ("absent_object", "swapped_attribute", "reversed_relation", "wrong_count")
 ABSENT, SWAPPED, REVERSED, WRONG_COUNT = range(len(FOILS))
-MOVING_TYPES = ("motion", "camera_movement", "pace", "action")
-CHANGING_TYPES = ("time_span", "transition")
 WIDTH = 6
 CHOICES = 4
 DEFAULT_FOILS = 1 / 3
@@ -109,7 +104,7 @@ class _Asker:
         self.batch, self.lexicon, self.options, self.modality = batch, lexicon, options, modality
         self.taxonomy = lexicon.taxonomy
         self.phrases = Phrases(batch, lexicon)
-        self.aids = _aids(lexicon, modality)
+        self.aids = aids_of(lexicon, modality)
         self.keys = scene_keys(batch, options.seed)
         self.row = self.phrases.row_of
         self.place = np.arange(len(batch.objects)) - batch.object_start[self.row]
@@ -555,49 +550,3 @@ def _first_of(row: IntArray, own: IntArray) -> IntArray:
         return own
     new = np.concatenate([[True], row[1:] != row[:-1]])
     return own[np.maximum.accumulate(np.where(new, np.arange(len(row)), 0))]
-
-
-@dataclass(frozen=True)
-class _Aids:
-    """Tables of a taxonomy that questions draw on."""
-
-    absent: AbsentObjects
-    distractors: IntArray
-    scene_lists: tuple[IntArray, IntArray, IntArray]
-    scene_kind: IntArray
-    motion_type: int
-    person: NDArray[np.bool_]
-    next_count: IntArray
-    last_count: IntArray
-    near_counts: IntArray
-
-
-@lru_cache(maxsize=8)
-def _aids(lexicon: lx.Lexicon, modality: str) -> _Aids:
-    taxonomy = lexicon.taxonomy
-    names = taxonomy.scene_attribute_types.names
-    kinds = [MOTION if name in MOVING_TYPES else CHANGE if name in CHANGING_TYPES else SCENE for name in names]
-    types = taxonomy.attribute_types.names
-    person = taxonomy.classes.index("person") if "person" in taxonomy.classes else -1
-    by_number = {int(lexicon.count_number[i]): int(i) for i in np.flatnonzero(lexicon.count_number)}
-
-    def neighbour(step: int) -> IntArray:
-        return np.array([by_number.get(int(n) + step, -1) if n else -1 for n in lexicon.count_number], dtype=np.int64)
-
-    near = (
-        np.stack([neighbour(step) for step in (-1, 1, 2, -2, 3, -3)], axis=1)
-        if len(lexicon.count_number)
-        else np.zeros((0, 6), dtype=np.int64)
-    )
-    near = np.take_along_axis(near, np.argsort(near < 0, axis=1, kind="stable"), axis=1)
-    return _Aids(
-        absent=AbsentObjects(taxonomy),
-        distractors=attribute_distractors(taxonomy),
-        scene_lists=scene_values_by_type(taxonomy, modality),
-        scene_kind=np.array(kinds, dtype=np.int64),
-        motion_type=types.index("motion") if "motion" in types else -1,
-        person=taxonomy.objects.class_index == person,
-        next_count=np.where(neighbour(1) >= 0, neighbour(1), neighbour(-1)),
-        last_count=neighbour(-1),
-        near_counts=near,
-    )

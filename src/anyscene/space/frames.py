@@ -148,3 +148,27 @@ def cycles(permutation: Permutation) -> list[list[int]]:
             node = permutation[node]
         found.append(cycle)
     return found
+
+
+def noun_slices(part: Part) -> list[tuple[int, int, bool]]:
+    """For each object of a part: (slice, number of slices, sliced by copy too) of the pool that its noun comes from.
+
+    Objects that symmetries exchange get different slices, for as many orbits as it takes to break every symmetry. If the part
+    stands more than once, the first such orbit is sliced by copy as well.
+    """
+    size = part.component.size
+    slices = [(0, 1, False)] * size
+    group: list[tuple[int, ...]] = list(part.automorphisms)
+    broken: list[list[int]] = []
+    while len(group) > 1:
+        orbits = sorted({tuple(sorted({g[node] for g in group})) for node in range(size)}, key=lambda one: (len(one), one))
+        moved = next(one for one in orbits if len(one) > 1)
+        whole = sorted({g[node] for g in part.automorphisms for node in moved})
+        broken.append(whole)
+        group = [g for g in group if all(g[node] == node for node in whole)]
+    if len(part.copies) > 1 and not broken:
+        broken.append([0])
+    for number, orbit in enumerate(broken):
+        for i, node in enumerate(orbit):
+            slices[node] = (i, len(orbit), number == 0)
+    return slices

@@ -17,6 +17,7 @@ from functools import lru_cache
 from itertools import product
 from math import comb, prod
 
+from anyscene.errors import SpecError
 from anyscene.scene.structure import Permutation
 from anyscene.space.combinations import combination, combination_rank, multiset, multiset_rank
 from anyscene.space.contents import Content, Contents
@@ -120,7 +121,9 @@ class Indexer:
             rank = self._walk(part, words)
             if rank is not None:
                 return rank
-        raise AssertionError("one of the symmetric views of a filling is the one that is numbered")
+        raise SpecError(
+            "the words of the scene do not go together in this space (an object, its attributes or a relation is not allowed there)"
+        )
 
     def _walk(self, part: Part, words: _Words) -> int | None:
         known: dict[int, int] = {}

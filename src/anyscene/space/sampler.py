@@ -21,12 +21,12 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from anyscene.errors import EmptySpaceError
+from anyscene.errors import CapacityError, EmptySpaceError
 from anyscene.scene.batch import SceneBatch, Shape, owners, starts_of
 from anyscene.scene.keyed import U64, key_of, mix, permutation, permute_int, shuffle_digits
 from anyscene.space.choices import Menus, build_menus
 from anyscene.space.counting import Counter
-from anyscene.space.frames import Frame, Part
+from anyscene.space.frames import Frame, noun_slices
 from anyscene.space.indexing import Filling, Indexer
 from anyscene.space.realism import beta_of, width_of, winners
 from anyscene.space.scene_sets import SceneSets
@@ -80,10 +80,10 @@ class Sampler:
         self.frames = [frame for c in sorted(frames) for frame in frames[c]]
         self.set_sizes = [s for s in range(spec.scene_attributes[0], spec.scene_attributes[1] + 1) if sets.count(s) > 0]
         if not self.frames or not self.set_sizes:
-            raise EmptySpaceError("no scene meets all the constraints together")
+            raise EmptySpaceError(f"no scene meets all the constraints together: {spec.constraints}")
         self._lay_out()
         if not any(self._capacity):
-            raise EmptySpaceError("no scene meets all the constraints together")
+            raise EmptySpaceError(f"no scene meets all the constraints together: {spec.constraints}")
         self._schedule()
 
     @property
@@ -195,7 +195,7 @@ class Sampler:
         shuffle = int(self._key[row]) % SHUFFLES
         visits = 1
         for part in frame.parts:
-            slices = _slices(part)
+            slices = noun_slices(part)
             for number, copy in enumerate(part.copies):
                 for node, position in enumerate(copy):
                     attributes = part.component.attributes[node]
@@ -222,7 +222,7 @@ class Sampler:
             if self._given[row, place] < 0:
                 visits *= self._least_relations(row, a, b)
         around = prod(int(size) for size in self._size[row, : structure.num_objects])
-        self._exact[row] = around * visits < EXACT_BELOW
+        self._exact[row] = around * visits < (EXACT_BELOW if self.width == 1 else 1)
         self._around[row] = min(max(around, 1), ENDLESS)
         if self._exact[row]:
             self._base[row] = 0
@@ -307,6 +307,7 @@ class Sampler:
 
     def rows(self, start: int, stop: int) -> SceneBatch:
         """Rows ``start`` to ``stop - 1``; ``stop`` is at most ``capacity``."""
+        check_rows(start, stop, self.capacity)
         index = np.arange(start, stop, dtype=np.int64)
         frame, inner, set_size = self._locate(index)
         used, shape = np.unique(frame, return_inverse=True)
@@ -327,9 +328,9 @@ class Sampler:
         frame_batch = _Draft(frame, key, visit, row_of, place, object_start, attribute_start, relation_start, rel_row, ends, objects)
         if self.width > 1:
             self._compete_nouns(frame_batch)
-        digits_a, digits_r, menus_a, slots_a, menus_r = self._digits(frame_batch)
-        attributes = self._attributes(frame_batch, digits_a, menus_a, slots_a)
-        relations = self._relations(frame_batch, digits_r, menus_r)
+        attribute_slots, relation_slots = self._digits(frame_batch)
+        attributes = self._attributes(frame_batch, attribute_slots)
+        relations = self._relations(frame_batch, relation_slots)
         scene, sizes = self.sets.draw(set_size, mix(key + np.uint64(77)))
         scene_start = starts_of(sizes)
         for row in np.flatnonzero(self._exact[frame]):
@@ -393,8 +394,8 @@ class Sampler:
             chosen[own] = options[np.arange(len(own)), winners(scores, self.beta, keys)]
         draft.objects[:] = chosen
 
-    def _digits(self, draft: _Draft) -> tuple[IntArray, IntArray, IntArray, IntArray, IntArray]:
-        """Menus of all free attribute and relation slots, and the digits of the visit number over them."""
+    def _digits(self, draft: _Draft) -> tuple[_Slots, _Slots]:
+        """Attribute and relation slots: their menus, and the digits of the visit number over them."""
         owner_rows = draft.frame[draft.row_of]
         seed = self._seed_at[owner_rows, draft.place]
         taken = self._taken[seed]
@@ -413,13 +414,14 @@ class Sampler:
         menu_r = a * len(self.tables.taxonomy.classes) + b
         given = self._given[draft.frame[draft.rel_row], np.arange(len(draft.rel_row)) - draft.relation_start[draft.rel_row]]
         menu_r = np.where(given >= 0, -1, menu_r)
-        digits_a = np.zeros(len(menu), dtype=np.int64)
-        digits_r = np.zeros(len(menu_r), dtype=np.int64)
+        digits_a, digits_r = np.zeros(len(menu), dtype=np.int64), np.zeros(len(menu_r), dtype=np.int64)
+        salts_a, salts_r = np.zeros(len(menu), dtype=np.uint64), np.zeros(len(menu_r), dtype=np.uint64)
         if draft.visit.any():
             row_starts = draft.attribute_start[draft.object_start]
-            rest = _spread(draft.visit, row_starts, menu, self._attribute_menus, digits_a)
-            _spread(rest, draft.relation_start, menu_r, self._relation_menus, digits_r)
-        return digits_a, digits_r, menu, slot, menu_r
+            again, rest, salt = np.flatnonzero(draft.visit), draft.visit.copy(), np.zeros(len(draft.visit), dtype=np.uint64)
+            _spread(again, rest, salt, row_starts, menu, self._attribute_menus, digits_a, salts_a)
+            _spread(again, rest, salt, draft.relation_start, menu_r, self._relation_menus, digits_r, salts_r)
+        return _Slots(menu, slot, digits_a, salts_a), _Slots(menu_r, slot[:0], digits_r, salts_r)
 
     @cached_property
     def _taken(self) -> IntArray:
@@ -427,13 +429,14 @@ class Sampler:
         seed = self.tables.seed
         return np.array([*(len(own) for own in seed.attributes), 0] if seed else [0], dtype=np.int64)
 
-    def _attributes(self, draft: _Draft, digits: IntArray, menu: IntArray, slot: IntArray) -> IntArray:
+    def _attributes(self, draft: _Draft, slots: _Slots) -> IntArray:
         """Attribute values, in word order within each object."""
+        menu, slot, digits = slots.menu, slots.number, slots.digit
         values = np.empty(len(menu), dtype=np.int64)
         object_of = owners(draft.attribute_start)
         row = draft.row_of[object_of]
         free = np.flatnonzero((menu >= 0) & ~self._exact[draft.frame[row]])
-        key = mix(draft.key[row] + (draft.place[object_of] * 64 + slot + 5000).astype(np.uint64))
+        key = mix(draft.key[row] + (draft.place[object_of] * 64 + slot + 5000).astype(np.uint64) + slots.salt)
         scores = self.tables.taxonomy.plausibility.attribute_scores
         values[free] = self._pick(
             self._attribute_menus,
@@ -459,12 +462,13 @@ class Sampler:
         rank = (object_of * len(self.tables.taxonomy.attribute_types) + kinds) * len(self.tables.taxonomy.attributes) + values
         return np.asarray(values[np.argsort(rank, kind="stable")], dtype=np.int64)
 
-    def _relations(self, draft: _Draft, digits: IntArray, menu: IntArray) -> IntArray:
+    def _relations(self, draft: _Draft, slots: _Slots) -> IntArray:
         """Predicates in caption order."""
+        menu, digits = slots.menu, slots.digit
         number = np.arange(len(draft.rel_row)) - draft.relation_start[draft.rel_row]
         values: IntArray = self._given[draft.frame[draft.rel_row], number].copy()
         free = np.flatnonzero((menu >= 0) & ~self._exact[draft.frame[draft.rel_row]])
-        key = mix(draft.key[draft.rel_row] + (number + 9000).astype(np.uint64))
+        key = mix(draft.key[draft.rel_row] + (number + 9000).astype(np.uint64) + slots.salt)
         scores = self.tables.taxonomy.plausibility.relation_scores
         starts = draft.object_start[draft.rel_row]
         subjects, targets = draft.objects[starts + draft.ends[:, 0]], draft.objects[starts + draft.ends[:, 1]]
@@ -502,6 +506,16 @@ class Sampler:
 
 
 @dataclass(frozen=True)
+class _Slots:
+    """Slots to fill: the menu of each (-1 for none), its number within its object, its digit and what its key is salted with."""
+
+    menu: IntArray
+    number: IntArray
+    digit: IntArray
+    salt: U64
+
+
+@dataclass(frozen=True)
 class _Draft:
     """A batch while it is being filled."""
 
@@ -516,6 +530,12 @@ class _Draft:
     rel_row: IntArray
     ends: IntArray
     objects: IntArray
+
+
+def check_rows(start: int, stop: int, capacity: int) -> None:
+    """Raise ``CapacityError`` unless ``start`` to ``stop - 1`` are rows."""
+    if not 0 <= start <= stop <= capacity:
+        raise CapacityError(f"rows {start} to {stop} were asked for; there are the rows 0 to {capacity}")
 
 
 def put_filling(
@@ -536,20 +556,24 @@ def put_filling(
     relations[relation_start[row] : relation_start[row + 1]] = filling.relations
 
 
-def _spread(number: IntArray, starts: IntArray, menu: IntArray, menus: Menus, digits: IntArray) -> IntArray:
-    """Write the mixed-radix digits of a number into the slots of each row; what is left over is returned."""
-    rest = number.copy()
+def _spread(
+    rows: IntArray, rest: IntArray, salt: U64, starts: IntArray, menu: IntArray, menus: Menus, digits: IntArray, salts: U64
+) -> None:
+    """Write the mixed-radix digits of a number into the slots of ``rows``, and into ``rest`` what is left over.
+
+    ``salt`` is a hash of the digits above 0 of the slots before: it goes into the key of a slot, so that the slots after the first
+    change with every visit, too. The same digits before give the same salt, so all visits of a row's nouns stay different.
+    """
     counts = np.diff(starts)
-    rows = np.flatnonzero(rest > 0)
     radix = menus.radix
     for place in range(int(counts[rows].max(initial=0))):
         rows = rows[counts[rows] > place]
         slot = starts[rows] + place
+        salts[slot] = salt[rows]
         free = menu[slot] >= 0
-        size = radix[menu[slot[free]]]
-        digits[slot[free]] = rest[rows[free]] % size
-        rest[rows[free]] //= size
-    return rest
+        slot, own = slot[free], rows[free]
+        rest[own], digits[slot] = np.divmod(rest[own], radix[menu[slot]])
+        salt[own] = np.where(digits[slot] > 0, mix(salt[own] + digits[slot].astype(np.uint64)), salt[own])
 
 
 def _split_weight(split: tuple[int, int, int]) -> int:
@@ -558,27 +582,3 @@ def _split_weight(split: tuple[int, int, int]) -> int:
     if objects == 1:
         return 2
     return 4 if relations else 1
-
-
-def _slices(part: Part) -> list[tuple[int, int, bool]]:
-    """For each object of a part: (slice, number of slices, sliced by copy too) of the pool that its noun comes from.
-
-    Objects that symmetries exchange get different slices, for as many orbits as it takes to break every symmetry. If the part
-    stands more than once, the first such orbit is sliced by copy as well.
-    """
-    size = part.component.size
-    slices = [(0, 1, False)] * size
-    group: list[tuple[int, ...]] = list(part.automorphisms)
-    broken: list[list[int]] = []
-    while len(group) > 1:
-        orbits = sorted({tuple(sorted({g[node] for g in group})) for node in range(size)}, key=lambda one: (len(one), one))
-        moved = next(one for one in orbits if len(one) > 1)
-        whole = sorted({g[node] for g in part.automorphisms for node in moved})
-        broken.append(whole)
-        group = [g for g in group if all(g[node] == node for node in whole)]
-    if len(part.copies) > 1 and not broken:
-        broken.append([0])
-    for number, orbit in enumerate(broken):
-        for i, node in enumerate(orbit):
-            slices[node] = (i, len(orbit), number == 0)
-    return slices

@@ -20,7 +20,7 @@ from anyscene.space.counting import Counter
 from anyscene.space.decode import to_graph
 from anyscene.space.frames import Frame, check_fit, enumerate_frames, free_frame, lay_seed
 from anyscene.space.indexing import Filling, Indexer
-from anyscene.space.sampler import Sampler, put_filling
+from anyscene.space.sampler import Sampler, check_rows, put_filling
 from anyscene.space.scene_sets import SceneSets
 from anyscene.space.spec import SceneSpec
 from anyscene.space.tables import build_tables
@@ -102,7 +102,10 @@ class Space:
         before = sum(self.set_counts[size] for size in range(low, len(scene)))
         sets = sum(self.set_counts.values())
         rank = self.indexer.rank(self._all_frames[frame_number], filling)
-        return self._starts[frame_number] + rank * sets + before + self.sets.rank(scene)
+        number = self._starts[frame_number] + rank * sets + before + self.sets.rank(scene)
+        if number >= self.size or not self[number].same_scene(graph):
+            raise SpecError("the scene is not in this space: a word of it is not allowed where it stands")
+        return number
 
     def unrank(self, index: int) -> tuple[Frame, Filling, tuple[int, ...]]:
         """(frame, words, scene attributes) of the scene with a number."""
@@ -152,7 +155,13 @@ class Space:
         place = {one.id: i for i, one in enumerate(graph.objects)}
         nouns = [find(one.name, taxonomy.object_index, "object") for one in graph.objects]
         order = Contents(self.counter).in_word_order
-        attributes = [order(tuple(find(a.value, taxonomy.attribute_index, "attribute") for a in one.attributes)) for one in graph.objects]
+        attributes = []
+        for owner in graph.objects:
+            values = tuple(taxonomy.find_attribute(a.type, a.value) for a in owner.attributes)
+            if -1 in values:
+                unknown = owner.attributes[values.index(-1)]
+                raise SpecError(f"the scene has the attribute {unknown.type}={unknown.value}, which the taxonomy lacks")
+            attributes.append(order(values))
         edges = {(place[r.subject], place[r.object]): find(r.predicate, taxonomy.relation_index, "relation") for r in graph.relations}
         if len({frozenset(edge) for edge in edges}) < len(graph.relations):
             raise SpecError("the scene has two relations between one pair of objects; scenes of a space have at most one")
@@ -209,7 +218,7 @@ class UniformRows:
 
     def __init__(self, space: Space, seed: int) -> None:
         if space.size == 0:
-            raise EmptySpaceError("no scene meets all the constraints together")
+            raise EmptySpaceError(f"no scene meets all the constraints together: {space.spec.constraints}")
         self._space = space
         self._key = key_of("uniform", seed)
 
@@ -221,6 +230,7 @@ class UniformRows:
     def rows(self, start: int, stop: int) -> SceneBatch:
         """Rows ``start`` to ``stop - 1``."""
         size = self._space.size
+        check_rows(start, stop, size)
         scenes = [self._space.unrank(permute_int(row, size, self._key)) for row in range(start, stop)]
         return batch_of(list(range(start, stop)), scenes)
 

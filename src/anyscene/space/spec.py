@@ -85,6 +85,7 @@ class SceneSpec:
     order: str = "balanced"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "realism", float(self.realism))  # 0 and 0.0 are one spec and have one digest
         _check_range("complexity", self.complexity, 1)
         check_complexity(self.complexity[0])
         check_complexity(self.complexity[1])
@@ -110,6 +111,17 @@ class SceneSpec:
     def class_rules(self) -> bool:
         """Do the classes of the taxonomy say what goes together? Only realism 0 puts them aside."""
         return self.realism > 0.0
+
+    @property
+    def constraints(self) -> str:
+        """The constraints in words, for messages."""
+        ranges = {name: getattr(self, name) for name in ("complexity", "scene_attributes", "objects", "attributes", "relations")}
+        said = [f"{name.replace('_', ' ')} {low}-{high}" for name, (low, high) in ((k, v) for k, v in ranges.items() if v is not None)]
+        said += [f"{name} {', '.join(getattr(self, name))}" for name in ("only", "without") if getattr(self, name)]
+        said += (
+            ["familiar"] * self.familiar + ["containing a graph"] * (self.containing is not None) + ["holdout"] * (self.holdout is not None)
+        )
+        return "; ".join(said)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; ``from_dict`` reads it back."""

@@ -41,6 +41,9 @@ def _words(space: Space) -> set[tuple[str, int]]:
     found = {("object", int(noun)) for nouns in tables.nouns for noun in nouns}
     found |= {("attribute", int(value)) for profile in tables.attributes for values in profile for value in values}
     found |= {("relation", int(value)) for row in tables.relations for cell in row for value in cell}
+    if tables.seed:
+        found |= {("object", noun) for noun in tables.seed.nouns} | {("relation", relation) for _, relation, _ in tables.seed.relations}
+        found |= {("attribute", value) for values in tables.seed.attributes for value in values}
     if space.spec.scene_attributes[1]:
         found |= {("scene", int(value)) for value in tables.scene_attributes}
     return found
@@ -52,12 +55,17 @@ def _pairs(train: Space, test: Space) -> dict[str, int]:
     for side, space in (("train", train), ("test", test)):
         for nouns, profile in zip(space.tables.nouns, space.tables.attributes, strict=True):
             sizes[side] += len(nouns) * sum(map(len, profile))
+    none = np.zeros(0, dtype=np.int64)
+    theirs = [np.concatenate([none, *profile]) for profile in test.tables.attributes]
     for nouns, profile in zip(train.tables.nouns, train.tables.attributes, strict=True):
-        own = np.concatenate(profile) if profile else np.zeros(0, dtype=np.int64)
-        for others, other_profile in zip(test.tables.nouns, test.tables.attributes, strict=True):
+        own = np.concatenate([none, *profile])
+        for others, values in zip(test.tables.nouns, theirs, strict=True):
             both = len(np.intersect1d(nouns, others))
             if both:
-                sizes["shared"] += both * len(np.intersect1d(own, np.concatenate(other_profile)))
+                sizes["shared"] += both * len(np.intersect1d(own, values))
+    if train.tables.seed and test.tables.seed:
+        given = sum(map(len, train.tables.seed.attributes))
+        sizes = {side: size + given for side, size in sizes.items()}
     return sizes
 
 

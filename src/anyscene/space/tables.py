@@ -226,7 +226,14 @@ def _seed(taxonomy: Taxonomy, graph: SceneGraph) -> Seed:
     pairs = [frozenset((r.subject, r.object)) for r in graph.relations]
     if len(set(pairs)) < len(pairs):
         raise SpecError("the graph to contain has two relations between one pair of objects; a scene has at most one")
-    attributes = tuple(tuple(sorted(find(a.value, taxonomy.attribute_index, "attribute") for a in one.attributes)) for one in graph.objects)
+    for one in graph.objects:
+        for a in one.attributes:
+            if taxonomy.find_attribute(a.type, a.value) < 0:
+                find(a.value, taxonomy.attribute_index, "attribute")
+                raise SpecError(
+                    f"the graph to contain has the attribute {a.type}={a.value}; the taxonomy has {a.value!r} with another type"
+                )
+    attributes = tuple(tuple(sorted(taxonomy.find_attribute(a.type, a.value) for a in one.attributes)) for one in graph.objects)
     exclusive, kinds = taxonomy.attributes.exclusive, taxonomy.attributes.type_index
     for one, values in zip(graph.objects, attributes, strict=True):
         closed = [kinds[value] for value in values if exclusive[value]]
