@@ -193,7 +193,7 @@ def test_scores_follow_the_formulas() -> None:
     }
     scores = all_scores(Plausibility(vectors), np.array([3]), np.array([5]), np.array([4]))
     for kind, expected in raw.items():
-        assert scores[kind][0] == pytest.approx((expected - 0.5) / 2, abs=1e-4)
+        assert scores[kind][0] == pytest.approx((expected - 0.5) / 2, abs=5e-3)  # vectors lie on a grid of 1/512
 
 
 @pytest.mark.parametrize("size", [0, 1, 10_000])

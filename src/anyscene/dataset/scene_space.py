@@ -241,18 +241,21 @@ def graph_column(batch: SceneBatch, taxonomy: Taxonomy) -> pa.StructArray:
         return pa.DictionaryArray.from_arrays(pa.array(place.astype(np.int32)), ids)
 
     strings = _strings_of(taxonomy)
+
+    def words(name: str, index: IntArray) -> pa.DictionaryArray:
+        column, first = strings[name]
+        return choose(column, first[index])
+
     attributes = _struct(
-        type=choose(strings["attribute_types"], taxonomy.attributes.type_index[batch.attributes].astype(np.int64)),
-        value=choose(strings["attributes"], batch.attributes),
+        type=words("attribute_types", taxonomy.attributes.type_index[batch.attributes].astype(np.int64)),
+        value=words("attributes", batch.attributes),
     )
     place = np.arange(len(batch.objects)) - batch.object_start[owners(batch.object_start)]
-    objects = _struct(
-        id=id_of(place), name=choose(strings["objects"], batch.objects), attributes=_listed(batch.attribute_start, attributes)
-    )
-    relations = _struct(subject=id_of(batch.subjects), predicate=choose(strings["relations"], batch.relations), object=id_of(batch.targets))
+    objects = _struct(id=id_of(place), name=words("objects", batch.objects), attributes=_listed(batch.attribute_start, attributes))
+    relations = _struct(subject=id_of(batch.subjects), predicate=words("relations", batch.relations), object=id_of(batch.targets))
     scene = _struct(
-        type=choose(strings["scene_types"], taxonomy.scene_attributes.type_index[batch.scene_attributes].astype(np.int64)),
-        value=choose(strings["scene_attributes"], batch.scene_attributes),
+        type=words("scene_types", taxonomy.scene_attributes.type_index[batch.scene_attributes].astype(np.int64)),
+        value=words("scene_attributes", batch.scene_attributes),
     )
     return _struct(
         objects=_listed(batch.object_start, objects),
@@ -276,16 +279,22 @@ def plausibility_column(batch: SceneBatch, taxonomy: Taxonomy) -> pa.Array:
 
 
 @lru_cache(maxsize=4)
-def _strings_of(taxonomy: Taxonomy) -> dict[str, pa.StringArray]:
-    """The words of a taxonomy as Arrow columns."""
-    return {
-        "objects": pa.array(taxonomy.objects.names, pa.string()),
-        "attributes": pa.array(taxonomy.attributes.values, pa.string()),
-        "attribute_types": pa.array(taxonomy.attribute_types.names, pa.string()),
-        "relations": pa.array(taxonomy.relations.names, pa.string()),
-        "scene_attributes": pa.array(taxonomy.scene_attributes.values, pa.string()),
-        "scene_types": pa.array(taxonomy.scene_attribute_types.names, pa.string()),
+def _strings_of(taxonomy: Taxonomy) -> dict[str, tuple[pa.StringArray, IntArray]]:
+    """The words of a taxonomy as Arrow columns, each with the first place of every word: Parquet wants none twice in a dictionary."""
+    lists = {
+        "objects": taxonomy.objects.names,
+        "attributes": taxonomy.attributes.values,
+        "attribute_types": taxonomy.attribute_types.names,
+        "relations": taxonomy.relations.names,
+        "scene_attributes": taxonomy.scene_attributes.values,
+        "scene_types": taxonomy.scene_attribute_types.names,
     }
+    found = {}
+    for name, words in lists.items():
+        first: dict[str, int] = {}
+        places = np.array([first.setdefault(word, place) for place, word in enumerate(words)], dtype=np.int64)
+        found[name] = pa.array(words, pa.string()), places
+    return found
 
 
 def _struct(**columns: pa.Array) -> pa.StructArray:

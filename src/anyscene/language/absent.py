@@ -64,7 +64,7 @@ class AbsentObjects:
             self.pool = self.pool[~np.isin(self.pool, kin)]
         self.confusable = _confusable(taxonomy.classes)
         vectors = taxonomy.vectors.get("objects")
-        self.vectors = None if vectors is None else vectors.astype(np.float32) / 127.0
+        self.vectors = None if vectors is None else vectors.astype(np.float32)  # whole numbers: their products add up exactly
 
     def draw(self, batch: SceneBatch, keys: U64) -> IntArray:
         """``(rows, SLOTS)`` different absent objects of each scene; -1 where none was found."""
@@ -128,7 +128,7 @@ class AbsentObjects:
             bad[near] |= self.related[at] == codes
         if self.vectors is not None:
             near = np.flatnonzero(self.confusable[self.classes[there], self.classes[other]])
-            bad[near] |= np.einsum("ij,ij->i", self.vectors[there[near]], self.vectors[other[near]]) > MAX_LIKENESS
+            bad[near] |= np.einsum("ij,ij->i", self.vectors[there[near]], self.vectors[other[near]]) > MAX_LIKENESS * 127 * 127
         return ~np.logical_or.reduceat(bad, begin)
 
 

@@ -106,6 +106,12 @@ class Lexicon:
         """All tokens; nothing can be added afterwards."""
         return pa.array(self._list, pa.string())
 
+    @cached_property
+    def canonical(self) -> IntArray:
+        """``(tokens,)`` the first token of each one's string: Parquet wants dictionaries without a word twice."""
+        first: dict[str, int] = {}
+        return np.array([first.setdefault(text, token) for token, text in enumerate(self._list)], dtype=np.int64)
+
     def text(self, token: int) -> str:
         """The string of a token."""
         return self._list[token]

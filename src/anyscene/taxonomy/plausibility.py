@@ -39,6 +39,7 @@ _TABLES = {
     "object": ("objects", "objects"),
 }
 _WIDTH = 64
+_STEPS = 512
 _BLOCK = 4096  # pairs scored at a time: the vectors gathered for a block stay in the cache
 
 
@@ -60,7 +61,7 @@ class Plausibility:
                 that needs it is 0.
         """
         self._vectors = vectors
-        self._maps: Scores = np.asarray(vectors.get("maps", np.stack([np.eye(_WIDTH)] * 4)), np.float32)
+        self._maps = np.asarray(vectors.get("maps", np.stack([np.eye(_WIDTH)] * 4)), np.float64)
         self._scale: Scores = np.asarray(vectors.get("scale", np.tile([0.0, 1.0], (4, 1))), np.float32)
 
     def attribute_scores(self, objects: Rows, attributes: Rows) -> Scores:
@@ -104,18 +105,23 @@ class Plausibility:
         for start in range(0, len(scores), _BLOCK):
             block = slice(start, start + _BLOCK)
             scores[block] = raw(*(column[block] for column in rows))
+        scores /= _STEPS * _STEPS
         scores -= mean
         scores /= deviation
         for table, column in zip(_TABLES[kind], rows, strict=True):
             scores[~self._known[table][column]] = 0
         return scores
 
-    def _unit(self, table: str) -> Scores:
-        """The int8 vectors of a table as float32 of unit length; missing ones stay zero."""
-        vectors: Scores = np.asarray(self._vectors[table], np.float32)
-        length: Scores = np.linalg.norm(vectors, axis=1, keepdims=True).astype(np.float32)
-        unit: Scores = np.divide(vectors, np.maximum(length, 1))
-        return unit
+    def _unit(self, table: str, transform: NDArray[np.float64] | None = None) -> Scores:
+        """The vectors of a table at unit length, turned by a matrix; missing ones stay zero.
+
+        Whole numbers, in steps of 1/512. An int8 times a half-precision float is exact in double precision, and so is the sum of 64; the
+        inner product of two rows on the grid is exact in single precision. So no score hangs on the order in which a machine adds.
+        """
+        vectors = np.asarray(self._vectors[table], np.float64)
+        length = np.sqrt(np.sum(vectors * vectors, axis=1, keepdims=True))
+        turned = vectors if transform is None else vectors @ transform
+        return np.asarray(np.rint(turned / np.maximum(length, 1) * _STEPS), np.float32)
 
     @cached_property
     def _known(self) -> dict[str, NDArray[np.bool_]]:
@@ -138,26 +144,22 @@ class Plausibility:
     @cached_property
     def _of_subject(self) -> Scores:
         """What each relation asks of its subject: S r."""
-        wanted: Scores = self._unit("relations") @ self._maps[0].T
-        return wanted
+        return self._unit("relations", self._maps[0].T)
 
     @cached_property
     def _of_object(self) -> Scores:
         """What each relation asks of its object: O r."""
-        wanted: Scores = self._unit("relations") @ self._maps[1].T
-        return wanted
+        return self._unit("relations", self._maps[1].T)
 
     @cached_property
     def _partners(self) -> Scores:
         """What goes with each object as a subject: Mᵀ s."""
-        wanted: Scores = self._objects @ self._maps[2]
-        return wanted
+        return self._unit("objects", self._maps[2])
 
     @cached_property
     def _company(self) -> Scores:
         """What goes with each object in a scene: N p."""
-        wanted: Scores = self._objects @ ((self._maps[3] + self._maps[3].T) / 2)
-        return wanted
+        return self._unit("objects", (self._maps[3] + self._maps[3].T) / 2)
 
 
 def _dot(left: Scores, right: Scores) -> Scores:
