@@ -18,7 +18,6 @@ from anyscene.taxonomy import FAMILIAR, VISIBLE, Taxonomy
 
 IntArray = NDArray[np.int64]
 FOREGROUND = ("animal", "vehicle", "food", "tool", "weapon", "instrument", "machine", "toy", "furniture", "device")
-SLOTS = 4
 TRIES = 6
 MAX_LIKENESS = 0.45
 
@@ -66,10 +65,10 @@ class AbsentObjects:
         vectors = taxonomy.vectors.get("objects")
         self.vectors = None if vectors is None else vectors.astype(np.float32)  # whole numbers: their products add up exactly
 
-    def draw(self, batch: SceneBatch, keys: U64) -> IntArray:
-        """``(rows, SLOTS)`` different absent objects of each scene; -1 where none was found."""
-        found = np.full((batch.rows, SLOTS), -1, dtype=np.int64)
-        length = len(self.pool) // SLOTS
+    def draw(self, batch: SceneBatch, keys: U64, slots: int) -> IntArray:
+        """``(rows, slots)`` different absent objects of each scene; -1 where none was found."""
+        found = np.full((batch.rows, slots), -1, dtype=np.int64)
+        length = len(self.pool) // slots
         if not length:
             return found
         bits = (
@@ -78,7 +77,7 @@ class AbsentObjects:
             else np.zeros(len(batch.objects), dtype=np.uint64)
         )
         taken = np.bitwise_or.reduceat(bits, batch.object_start[:-1])
-        for slot in range(SLOTS):
+        for slot in range(slots):
             todo = np.arange(batch.rows)
             for turn in range(TRIES):
                 h = mix(keys[todo] + np.uint64(slot * 1000 + turn + 7))

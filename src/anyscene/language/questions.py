@@ -33,8 +33,8 @@ ABSENT, SWAPPED, REVERSED, WRONG_COUNT = range(len(FOILS))
 WIDTH = 6
 CHOICES = 4
 DEFAULT_FOILS = 1 / 3
-MANY_FOILS = 0.4
-"""Above this share a scene gets more absent objects than it has objects."""
+FEW_ABSENT, MANY_ABSENT = 4, 8
+"""Absent objects of a scene, with up to the default share of foils and above it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class _Asker:
         self.target = batch.object_start[self.relation_row] + batch.targets
         self.scene_row = owners(batch.scene_start)
         self._elements()
-        self.absent = self.aids.absent.draw(batch, self.keys)
+        self.absent = self.aids.absent.draw(batch, self.keys, FEW_ABSENT if options.foils <= DEFAULT_FOILS else MANY_ABSENT)
 
     def _elements(self) -> None:
         """Codes of all elements, the same whatever else is in the batch: kind, object and number within it."""
@@ -239,7 +239,7 @@ class _Asker:
         absent = absent[self.place[absent] < self.absent.shape[1]]
         pools = [(absent, self.row), (swapped, self.attribute_row), (reversed_, self.relation_row), (counted, self.attribute_row)]
         able = sum((np.bincount(row[own], minlength=rows) for own, row in pools), start=np.zeros(rows, dtype=np.int64))
-        more_row, more_slot = self._more_absent() if self.options.foils > MANY_FOILS else (able[:0], able[:0])
+        more_row, more_slot = self._more_absent() if self.options.foils > DEFAULT_FOILS else (able[:0], able[:0])
         able += np.bincount(more_row, minlength=rows)
         wanted = self.options.foils / (1 - self.options.foils) * asked
         chance = np.minimum(np.floor(wanted / np.maximum(able, 1) * 65536), 65536).astype(np.uint64)
