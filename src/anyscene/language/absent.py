@@ -98,10 +98,7 @@ class AbsentObjects:
         """Is there a hypernym or hyponym of each object in its scene (a dog and a poodle)?"""
         if not len(objects):
             return np.zeros(0, dtype=np.bool_)
-        counts = np.diff(batch.object_start)[rows]
-        begin = np.cumsum(counts) - counts
-        owner = np.repeat(np.arange(len(rows)), counts)
-        there = batch.objects[np.arange(len(owner)) + (batch.object_start[rows] - begin)[owner]]
+        there, owner, begin = _objects_of(batch, rows)
         own = batch.objects[objects][owner]
         kin = _related(self.taxonomy, by_class=False)
         codes = np.minimum(there, own) * self.size + np.maximum(there, own)
@@ -114,10 +111,7 @@ class AbsentObjects:
         """Is the candidate none of the objects of the scene of its row, nor related to or like one?"""
         if not len(rows):
             return np.zeros(0, dtype=np.bool_)
-        counts = np.diff(batch.object_start)[rows]
-        begin = np.cumsum(counts) - counts
-        owner = np.repeat(np.arange(len(rows)), counts)
-        there = batch.objects[np.arange(len(owner)) + (batch.object_start[rows] - begin)[owner]]
+        there, owner, begin = _objects_of(batch, rows)
         other = candidate[owner]
         bad = there == other
         if not self.by_class or not self.seen[there].all():
@@ -129,6 +123,14 @@ class AbsentObjects:
             near = np.flatnonzero(self.confusable[self.classes[there], self.classes[other]])
             bad[near] |= np.einsum("ij,ij->i", self.vectors[there[near]], self.vectors[other[near]]) > MAX_LIKENESS * 127 * 127
         return ~np.logical_or.reduceat(bad, begin)
+
+
+def _objects_of(batch: SceneBatch, rows: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+    """(all objects of some rows, which of the rows each is in, where each row begins among them)."""
+    counts = np.diff(batch.object_start)[rows]
+    begin = np.cumsum(counts) - counts
+    owner = np.repeat(np.arange(len(rows)), counts)
+    return batch.objects[np.arange(len(owner)) + (batch.object_start[rows] - begin)[owner]], owner, begin
 
 
 @lru_cache(maxsize=4)
