@@ -9,6 +9,9 @@
     ├── CaptionParseError       a text is not a caption of any scene graph
     ├── RunError                a run folder cannot be used: another run's, unwritable, or the disk is full
     ├── Interrupted             stopped by the user; what was finished is kept
+    ├── MediaError              a picture, clip or 3D file cannot be read, or is too large
+    ├── ModelError              a text-to-vision model cannot be loaded or used at all
+    ├── JudgeError              a judge cannot be loaded or used, or fails its canaries
     ├── RecordError             a dataset file is missing, damaged or not what it should be
     └── MissingExtraError       an optional library is not installed
 
@@ -24,7 +27,10 @@ __all__ = [
     "EmptySpaceError",
     "GraphError",
     "Interrupted",
+    "JudgeError",
+    "MediaError",
     "MissingExtraError",
+    "ModelError",
     "RecordError",
     "RunError",
     "SpecError",
@@ -66,6 +72,18 @@ class RunError(AnySceneError):
 
 class Interrupted(AnySceneError):
     """The user stopped the run. What was finished is kept: the same command again goes on from there."""
+
+
+class MediaError(AnySceneError):
+    """A picture, clip or 3D file cannot be read, or is larger than is taken. The message names the file."""
+
+
+class ModelError(AnySceneError):
+    """A text-to-vision model cannot be loaded or used at all: no such weights, no key, no device. Single failures are values."""
+
+
+class JudgeError(AnySceneError):
+    """A judge cannot be loaded or used at all, or answers its canaries wrongly. Single failures are values."""
 
 
 class RecordError(AnySceneError):
