@@ -13,7 +13,7 @@ from typing import Any
 
 from anyscene.errors import SpecError
 
-__all__ = ["load_plugin", "plugin_names"]
+__all__ = ["checked_options", "load_plugin", "plugin_names"]
 
 
 def plugin_names(group: str, table: Mapping[str, str]) -> list[str]:
@@ -46,11 +46,17 @@ def load_plugin(group: str, table: Mapping[str, str], asked: str, options: Mappi
             what = group.rpartition(".")[2].rstrip("s")
             raise SpecError(f"{what} {asked!r}: there is no back-end {backend!r}; there are {', '.join(plugin_names(group, table))}")
         factory = points[0].load()
-    return factory(name, **_checked(factory, asked, options))
+    return factory(name, **checked_options(factory, asked, options))
 
 
-def _checked(factory: Callable[..., Any], asked: str, options: Mapping[str, object]) -> dict[str, object]:
-    """The options as the types of the signature, unknown ones refused."""
+def checked_options(factory: Callable[..., Any], asked: str, options: Mapping[str, object]) -> dict[str, object]:
+    """The options as the types that the keyword-only arguments of a factory have.
+
+    A factory that takes any keywords gets those that it does not name as they came, to check them itself.
+
+    Raises:
+        SpecError: an unknown option, or a value of the wrong kind; ``asked`` is what the message names.
+    """
     from pydantic import TypeAdapter, ValidationError
 
     signature = inspect.signature(factory, eval_str=True).parameters
