@@ -104,6 +104,8 @@ def quiet_loading() -> Iterator[None]:
     from importlib.util import find_spec
 
     with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")  # before anything is imported: importing warns too
         for library in ("transformers", "diffusers"):
             if find_spec(library) is None:
                 continue
@@ -113,8 +115,6 @@ def quiet_loading() -> Iterator[None]:
             if log.is_progress_bar_enabled():
                 stack.callback(log.enable_progress_bar)
                 log.disable_progress_bar()
-        stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")
         yield
 
 
