@@ -233,7 +233,7 @@ SMALL_TO, LARGE_FROM = 0.152, 0.186
 """A small thing's diameter is at most the first, a large one's at least the second; halfway between is the border."""
 AHEAD, DRAWN_AHEAD = 0.03, 0.05
 """How far centres must be apart for ``to the left of`` and ``above``; and how far they are drawn apart at least."""
-NEXT_TO, DRAWN_NEXT_TO = 0.14, 0.121
+NEXT_TO, DRAWN_NEXT_TO = 0.17, 0.151
 """How far the nearest boxes may be apart for ``next to``; and how far they are drawn apart at most."""
 LARGER, DRAWN_LARGER = 1.08, 1.15
 """Ratio of diameters for ``larger than``; and the smallest that is drawn."""
