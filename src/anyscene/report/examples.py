@@ -1,0 +1,196 @@
+"""Which pictures a report shows: the best, the worst, those that teach something, and a fair sample.
+
+All choices are functions of the data alone: ties go to the earlier scene, and the fair sample is drawn by a hash of the scene's id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from anyscene.language.question import Question
+from anyscene.report.contents import Asked, Example, RunContents
+
+__all__ = ["CONSIDERED", "judged_pictures", "select_examples", "selected_differences"]
+
+CONSIDERED = 5000
+"""Examples are chosen among the pictures of so many first scenes: reading all questions of a larger run teaches no more."""
+_ANSWER_COLUMNS = ("media_sha256", "question_key", "p_yes", "text", "status", "probabilities")
+
+
+def select_examples(run: RunContents, most: int = 24) -> tuple[Example, ...]:
+    """The pictures to show, each scene once, at most so many: a quarter best, a quarter worst, a third instructive, the rest a fair sample.
+
+    Best: most questions right, then the most complex scene. Worst: fewest right, then the simplest scene. Instructive: everything right
+    but one relation; a foil confirmed, or a part seen of an object not seen (the judge is suspect); answers near one half or none.
+    """
+    pictures = list(judged_pictures(run))
+    answered = [one for one in pictures if one.strict is not None]
+    chosen: list[Example] = []
+    shown: set[str] = set()
+
+    def take(candidates: Iterable[Example], number: int, group: str) -> None:
+        for one in candidates:
+            if number > 0 and one.record["id"] not in shown:
+                shown.add(one.record["id"])
+                chosen.append(replace(one, group=group))
+                number -= 1
+
+    part = max(1, most // 4)
+    take(_instructive(answered), max(1, most // 3), "instructive")
+    take(sorted(answered, key=_goodness), min(part, (len(answered) - len(shown) + 1) // 2), "best")
+    take(sorted(answered, key=lambda one: (one.strict or 0.0, one.record.get("complexity", 0), one.soft or 0.0)), part, "worst")
+    take(sorted(pictures, key=lambda one: _lot(one.record["id"])), most - len(chosen), "sample")
+    order = ("best", "worst", "instructive", "sample")
+    return tuple(sorted(chosen[:most], key=lambda one: order.index(one.group)))
+
+
+def selected_differences(a: RunContents, b: RunContents, most: int = 12) -> tuple[tuple[Example, Example], ...]:
+    """Pairs of pictures of one scene, first those whose shares of right answers differ most; scenes that both runs judged only."""
+    first: dict[str, Example] = {}
+    for one in judged_pictures(a):
+        if one.strict is not None:
+            first.setdefault(one.record["id"], one)
+    pairs = []
+    seen: set[str] = set()
+    for other in judged_pictures(b):
+        one_id = other.record["id"]
+        if other.strict is not None and one_id in first and one_id not in seen:
+            seen.add(one_id)
+            pairs.append((first[one_id], other))
+    pairs.sort(key=lambda pair: -abs((pair[1].strict or 0.0) - (pair[0].strict or 0.0)))
+    return tuple(pair for pair in pairs[:most] if pair[0].strict != pair[1].strict)
+
+
+def judged_pictures(run: RunContents) -> Iterable[Example]:
+    """Every picture that was made for the first `CONSIDERED` scenes, with its questions and answers, in the order of the scenes."""
+    records = run.records.slice(0, CONSIDERED).to_pylist() if isinstance(run.records, pa.Table) else run.records[:CONSIDERED]
+    places = {record["id"]: place for place, record in enumerate(records)}
+    media = run.media.filter(pc.is_in(run.media["record_id"], value_set=pa.array(list(places), pa.string())))
+    made = [row for row in media.to_pylist() if row["status"] == "made" and row["sha256"]]
+    made.sort(key=lambda row: (places[row["record_id"]], row["sample"]))
+    answers = _answers_of(run, [row["sha256"] for row in made])
+    for row in made:
+        record = records[places[row["record_id"]]]
+        questions = [Question.from_dict(one) for one in record.get("questions") or ()]
+        yield Example("", "", record, row, tuple(_asked(one, answers.get((row["sha256"], one.key))) for one in questions))
+
+
+def _answers_of(run: RunContents, digests: Sequence[str]) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """Answers by picture and question, of the judge of the scores alone; of two answers to one question the later stands."""
+    table, judge = run.answers, run.scores.get("judge")
+    keep = pc.is_in(table["media_sha256"], value_set=pa.array(sorted(set(digests)), pa.string()))
+    for column, key in (("judge", "name"), ("revision", "revision"), ("template", "template")):
+        wanted = judge.get(key) if isinstance(judge, Mapping) else None
+        if column in table.column_names and wanted is not None:
+            keep = pc.and_(keep, pc.equal(table[column], pa.scalar(str(wanted))))
+    rows = table.filter(keep).select([name for name in _ANSWER_COLUMNS if name in table.column_names]).to_pylist()
+    found: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for row in rows:
+        key = (row["media_sha256"], row["question_key"])
+        if key not in found or row["status"] == "answered" or found[key]["status"] != "answered":
+            found[key] = row
+    return found
+
+
+def _asked(question: Question, row: Mapping[str, Any] | None) -> Asked:
+    """The question with its answer: the value is the probability of the right answer, and is missing unless answered."""
+    if row is None:
+        return Asked(question, "missing")
+    said, value, right = row["text"] or "", None, None
+    if row["status"] == "answered":
+        chances = row.get("probabilities") or []
+        if question.form == "yes_no" and row["p_yes"] is not None:
+            value = row["p_yes"] if question.answer == "yes" else 1 - row["p_yes"]
+            right = None if value == 0.5 else value > 0.5
+            said = "yes" if row["p_yes"] > 0.5 else "no" if row["p_yes"] < 0.5 else "undecided"
+        elif question.form == "choice" and len(chances) == len(question.choices) and question.answer in question.choices:
+            value = chances[question.choices.index(question.answer)]
+            most = max(chances)
+            said = question.choices[chances.index(most)]
+            right = said == question.answer if chances.count(most) == 1 else None
+        elif question.form == "open":
+            right = " ".join(said.casefold().split()).strip(" .") == " ".join(question.answer.casefold().split()).strip(" .")
+            value = float(right)
+    return Asked(question, row["status"], value, right, said, row["text"] or "")
+
+
+def _instructive(pictures: Sequence[Example]) -> Iterable[Example]:
+    """Pictures that teach something, the clearest of each sort first, the sorts in turn."""
+    sorts: list[list[tuple[float, Example]]] = [[], [], [], []]
+    for one in pictures:
+        for found, look in zip(sorts, _LOOKS, strict=True):
+            seen = look(one)
+            if seen is not None:
+                found.append((seen[0], replace(one, why=seen[1])))
+    ranked = [[one for _, one in sorted(found, key=lambda pair: -pair[0])] for found in sorts]
+    for place in range(max(map(len, ranked), default=0)):
+        yield from (found[place] for found in ranked if place < len(found))
+
+
+def _relation_wrong(one: Example) -> tuple[float, str] | None:
+    """Everything that a relation depends on is right, the relation is not."""
+    by_id = {asked.question.id: asked for asked in one.asked}
+    best: tuple[float, str] | None = None
+    for asked in one.asked:
+        parents = [by_id[parent] for parent in asked.question.depends_on if parent in by_id]
+        if asked.question.kind != "relation" or asked.question.foil or asked.right is not False or not parents:
+            continue
+        if all(parent.right for parent in parents):
+            strength = min(parent.value or 0.0 for parent in parents) - (asked.value or 0.0)
+            if best is None or strength > best[0]:
+                best = (strength, f"Every part is there, the relation is not: “{asked.question.text}”")
+    return best
+
+
+def _foil_confirmed(one: Example) -> tuple[float, str] | None:
+    """The judge confirms something that is false on purpose, about a picture that is otherwise right."""
+    wrong = [asked for asked in one.asked if asked.question.foil and asked.right is False]
+    if not wrong:
+        return None
+    plain = [asked.value for asked in one.asked if not asked.question.foil and asked.value is not None]
+    worst = min(wrong, key=lambda asked: asked.value or 0.0)
+    strength = (sum(plain) / len(plain) if plain else 0.0) - (worst.value or 0.0)
+    foil = (worst.question.foil or "").replace("_", " ")
+    return strength, f"The judge confirms what was not asked for ({foil}): “{worst.question.text}” Either the picture shows it, or the judge is at fault."
+
+
+def _contradiction(one: Example) -> tuple[float, str] | None:
+    """A part is seen of an object that is not seen."""
+    by_id = {asked.question.id: asked for asked in one.asked}
+    best: tuple[float, str] | None = None
+    for asked in one.asked:
+        if asked.question.foil or not asked.right:
+            continue
+        for parent in (by_id[name] for name in asked.question.depends_on if name in by_id):
+            strength = (asked.value or 0.0) - (parent.value or 0.0)
+            if parent.right is False and (best is None or strength > best[0]):
+                best = (strength, f"The judge contradicts itself: “{parent.question.text}” is wrong, yet “{asked.question.text}” is right.")
+    return best
+
+
+def _doubtful(one: Example) -> tuple[float, str] | None:
+    """The judge could not tell, or was near one half."""
+    silent = [asked for asked in one.asked if asked.status in ("unsure", "unparsed", "refused")]
+    torn = [asked for asked in one.asked if asked.question.form == "yes_no" and asked.value is not None and abs(asked.value - 0.5) < 0.15]
+    if not silent and not torn:
+        return None
+    asked = min(torn, key=lambda asked: abs((asked.value or 0.0) - 0.5)) if not silent else silent[0]
+    what = "could not tell" if silent else "is torn"
+    return (len(silent) + len(torn)) / len(one.asked), f"The judge {what}: “{asked.question.text}”"
+
+
+_LOOKS: tuple[Callable[[Example], tuple[float, str] | None], ...] = (_relation_wrong, _foil_confirmed, _contradiction, _doubtful)
+
+
+def _goodness(one: Example) -> tuple[float, float, float]:
+    return -(one.strict or 0.0), -float(one.record.get("complexity", 0)), -(one.soft or 0.0)
+
+
+def _lot(identity: str) -> bytes:
+    return hashlib.sha256(f"sample\0{identity}".encode()).digest()
