@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from anyscene.cli import describe, generate, show, space, split, taxonomy
+from anyscene.cli import calibrate, compare, describe, doctor, eval, generate, judge, paint, report, score, show, space, split, taxonomy
 from anyscene.cli.printing import printable
 from anyscene.errors import AnySceneError, Interrupted
 
@@ -47,6 +47,14 @@ app.command("show", help=show.HELP)(show.run)
 app.command("space", help=space.HELP)(space.run)
 app.command("describe", help=describe.HELP)(describe.run)
 app.command("split", help=split.HELP)(split.run)
+app.command("eval", help=eval.HELP)(eval.run)
+app.command("paint", help=paint.HELP)(paint.run)
+app.command("judge", help=judge.HELP)(judge.run)
+app.command("score", help=score.HELP)(score.run)
+app.command("report", help=report.HELP)(report.run)
+app.command("compare", help=compare.HELP)(compare.run)
+app.command("calibrate", help=calibrate.HELP)(calibrate.run)
+app.command("doctor", help=doctor.HELP)(doctor.run)
 app.add_typer(taxonomy.app, name="taxonomy", help="Look into a vocabulary, or check one of your own.")
 
 

@@ -28,7 +28,19 @@ def _folder(text: str) -> Path:
     return Path(text)
 
 
-TaxonomyFolder = Annotated[Path | None, typer.Option("--taxonomy", help="A vocabulary of your own: a folder of TSV files.")]
+def _taxonomy(text: str) -> Path:
+    """A folder of TSV files; ``sandbox`` is the vocabulary of the sandbox, unless a folder of that name is there."""
+    if text == "sandbox" and not Path(text).exists():
+        from anyscene.sandbox import sandbox_taxonomy_path
+
+        return sandbox_taxonomy_path()
+    return Path(text)
+
+
+TaxonomyFolder = Annotated[
+    Path | None,
+    typer.Option("--taxonomy", parser=_taxonomy, metavar="PATH", help='A vocabulary of your own: a folder of TSV files; or "sandbox".'),
+]
 OutFolder = Annotated[Path, typer.Option(parser=_folder, metavar="PATH", help="The folder to write into.")]
 
 MAX_SPEC_BYTES = 1024 * 1024

@@ -65,7 +65,9 @@ class Media:
             raise MediaError(f"modality {modality!r}: it must be one of {', '.join(MODALITIES)}")
         pictures = tuple(_rgb(frame if isinstance(frame, Image.Image) else Image.fromarray(frame)) for frame in frames)
         if not pictures or (modality == "image" and len(pictures) > 1):
-            raise MediaError(f"{len(pictures)} frames for modality {modality!r}: an image has one, a clip and a 3D object have at least one")
+            raise MediaError(
+                f"{len(pictures)} frames for modality {modality!r}: an image has one, a clip and a 3D object have at least one"
+            )
         if len({picture.size for picture in pictures}) > 1:
             raise MediaError(f"frames of {len({picture.size for picture in pictures})} sizes; all frames of one media have one size")
         buffer = io.BytesIO()
@@ -121,7 +123,9 @@ def read_media(source: Path | bytes, modality: str = "image", name: str | None =
     except FileNotFoundError:
         raise MediaError(f"{what}: no such file") from None
     except (UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise MediaError(f"{what}: {'too large a picture' if 'ecompression' in type(error).__name__ else 'no picture that can be read'}") from None
+        raise MediaError(
+            f"{what}: {'too large a picture' if 'ecompression' in type(error).__name__ else 'no picture that can be read'}"
+        ) from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise MediaError(f"{what}: cannot be read as a picture ({error})") from None
     fps = 1000 / float(duration_ms) if duration_ms and len(frames) > 1 else None

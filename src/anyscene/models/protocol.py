@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from anyscene.media import Media
+from anyscene.scene import SceneGraph
 
-__all__ = ["Failure", "Finds", "Model"]
+__all__ = ["Failure", "Finds", "KnowsTruth", "Model"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,4 +61,13 @@ class Finds(Protocol):
 
     def find(self, record_id: str, index: int, caption: str, sample: int) -> Path | Failure:
         """The file of a scene's picture number ``sample``."""
+        ...
+
+
+@runtime_checkable
+class KnowsTruth(Protocol):
+    """A model of which it is known what its pictures show (sandbox painters)."""
+
+    def truth(self, caption: str, seed: int) -> SceneGraph:
+        """What the media of a caption and a seed really shows."""
         ...

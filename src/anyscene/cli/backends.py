@@ -1,0 +1,146 @@
+"""Models and judges on the command line: their options, and what the sandbox knows that others do not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from anyscene.errors import SpecError
+
+if TYPE_CHECKING:
+    from anyscene.evaluation import EvaluationRun as EvaluationRun
+    from anyscene.judges import Judge as Judge
+    from anyscene.judges.canaries import Canary, DoctorReport
+    from anyscene.language.question import Question
+    from anyscene.models import Model
+    from anyscene.taxonomy import Taxonomy
+
+else:
+    EvaluationRun = Judge = Any  # the real ones are imported when a command runs
+
+SANDBOX = "sandbox"
+ModelName = Annotated[str, typer.Option("--model", help="diffusers:NAME, autoregressive:NAME, openai:NAME, folder:PATH or sandbox:NAME.")]
+ModelOptions = Annotated[
+    list[str] | None,
+    typer.Option("--model-option", "-m", metavar="KEY=VALUE", help="An option of the model: steps=30. Several may be given."),
+]
+JudgeName = Annotated[str, typer.Option("--judge", help="transformers:NAME, openai:NAME, human:FOLDER, stored:PATH or sandbox:pixels.")]
+JudgeOptions = Annotated[
+    list[str] | None,
+    typer.Option("--judge-option", "-j", metavar="KEY=VALUE", help="An option of the judge: dtype=bfloat16. Several may be given."),
+]
+Forms = Annotated[str, typer.Option(help="Forms of the questions that are asked: yes_no, choice, open.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+
+
+def parse_options(given: Sequence[str] | None) -> dict[str, str]:
+    """``["steps=30"]`` -> ``{"steps": "30"}``.
+
+    Raises:
+        SpecError: one is not of the form key=value, or is given twice.
+    """
+    options: dict[str, str] = {}
+    for text in given or ():
+        key, sign, value = text.partition("=")
+        key = key.strip().replace("-", "_")
+        if not sign or not key.isidentifier():
+            raise SpecError(f"option {text!r}: it must be KEY=VALUE, like steps=30")
+        if key in options:
+            raise SpecError(f"option {key} is given twice")
+        options[key] = value
+    return options
+
+
+def make_model(name: str, options: Sequence[str] | None) -> Model:
+    """The model that a command names."""
+    from anyscene.models import load_model
+
+    return load_model(name, **parse_options(options))
+
+
+def make_judge(name: str, options: Sequence[str] | None) -> Judge:
+    """The judge that a command names."""
+    from anyscene.judges import load_judge
+
+    return load_judge(name, **parse_options(options))
+
+
+def taxonomy_of(scenes: Path, given: Path | None) -> Taxonomy | None:
+    """The vocabulary of a dataset: the one given, or whichever that ships has the digest in the dataset's manifest; else None."""
+    from anyscene.runs import read_manifest
+    from anyscene.sandbox import sandbox_taxonomy_path
+    from anyscene.taxonomy import load_taxonomy
+
+    if given is not None:
+        return load_taxonomy(given)
+    manifest = read_manifest(scenes if scenes.is_dir() else scenes.parent) or {}
+    source = manifest.get("source")
+    wanted = source.get("taxonomy", {}).get("digest") if isinstance(source, dict) else None
+    if wanted is None:
+        return None
+    for path in (sandbox_taxonomy_path(), None):
+        taxonomy = load_taxonomy(path)
+        if taxonomy.digest == wanted:
+            return taxonomy
+    return None
+
+
+def sandbox_truth(question: Question, graph: Mapping[str, Any]) -> str | None:
+    """The true answer to a question about a picture of the sandbox."""
+    from anyscene.sandbox.truth import answer_from_graph
+    from anyscene.scene import SceneGraph
+
+    return answer_from_graph(question, SceneGraph.from_dict(graph))
+
+
+def canaries_for(judge: Judge) -> Sequence[Canary]:
+    """Pictures with known answers: the sandbox's own for its judges, which know no other things; else the general ones."""
+    from anyscene.judges.canaries import default_canaries
+
+    if judge.name.partition(":")[0] == SANDBOX:
+        from anyscene.sandbox.canaries import sandbox_canaries
+
+        return sandbox_canaries()
+    return default_canaries()
+
+
+def examine(judge: Judge) -> DoctorReport:
+    """Puts the canaries to a judge."""
+    from anyscene.judges.canaries import run_doctor
+
+    return run_doctor(judge, canaries_for(judge))
+
+
+def insist(judge: Judge, quiet: bool) -> None:
+    """Puts the canaries to a judge and refuses one that fails them.
+
+    Raises:
+        JudgeError: it fails; the message says at what.
+    """
+    from anyscene.errors import JudgeError
+    from anyscene.runs import say
+
+    report = examine(judge)
+    if report.refused:
+        raise JudgeError(
+            f"{judge.name} is refused: {'; '.join(report.errors)}. "
+            f"See: anyscene doctor --judge {judge.name}; with --no-doctor it is asked all the same"
+        )
+    for warning in report.warnings:
+        say(f"{judge.name}: {warning}", quiet=quiet)
+
+
+def announce(run: EvaluationRun, judge: Judge, forms: Sequence[str], quiet: bool) -> None:
+    """Says how much will be asked, and what it costs as far as that is known."""
+    from anyscene.judges.cost import estimate_cost
+    from anyscene.judges.judging import questions_of
+    from anyscene.runs import say
+
+    entries = [entry for entry in run.media.entries() if entry.status == "made"]
+    number = {record["id"]: len(questions_of(record, forms)) for record in run.records}
+    questions = sum(number[entry.record_id] for entry in entries)
+    size = run.media.read(entries[0]).image.size if entries else (0, 0)
+    say(f"{judge.name}: {estimate_cost(judge, len(entries), questions, size)}", quiet=quiet)

@@ -1,0 +1,113 @@
+"""The steps of an evaluation: each takes the run's folder as it is and adds its own part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from anyscene.errors import RecordError
+from anyscene.evaluation.labels import FORMS
+from anyscene.evaluation.run import REPORT, ROWS, SCORES, EvaluationRun, create_run, json_bytes, parquet_bytes
+from anyscene.judges import Judge
+from anyscene.judges.judging import JudgeReport, judge_media
+from anyscene.models import Model
+from anyscene.models.painting import PaintReport, paint
+from anyscene.report import RunContents, write_report
+from anyscene.runs import lock_folder, open_folder, write_atomic
+from anyscene.scoring import score_run
+from anyscene.taxonomy import Taxonomy
+
+__all__ = ["compare_evaluations", "judge_run", "paint_run", "report_run", "score_evaluation"]
+
+
+def paint_run(
+    scenes: pa.Table, model: Model, out: Path, *, seed: int = 0, samples: int = 1, taxonomy: Taxonomy | None = None, quiet: bool = False
+) -> tuple[EvaluationRun, PaintReport]:
+    """Makes the run's folder and its media, or goes on with them.
+
+    Args:
+        scenes: records with questions.
+        model: what paints.
+        out: the run's folder.
+        seed: of the run; each media gets a seed of its own from it.
+        samples: media for each scene.
+        taxonomy: where the types of relations and classes of objects are looked up; None leaves scores by them out.
+        quiet: show no progress.
+
+    Raises:
+        RunError: the folder holds another run, or cannot be written.
+        SpecError: the scenes cannot be painted by this model.
+        ModelError: the model cannot be used.
+    """
+    open_folder(out)
+    with lock_folder(out):
+        run = create_run(out, scenes, model, seed=seed, samples=samples, taxonomy=taxonomy)
+        report = paint(run.records, model, run.media.path, seed=seed, samples=samples, quiet=quiet)
+    return run, report
+
+
+def judge_run(run: EvaluationRun, judge: Judge, *, forms: Sequence[str] = FORMS, quiet: bool = False) -> JudgeReport:
+    """Asks what the judge has not answered yet.
+
+    Raises:
+        JudgeError: the judge cannot be used.
+        MediaError: a media file is damaged.
+        RecordError: a file of answers is damaged.
+    """
+    with lock_folder(run.folder):
+        return judge_media(run.records, run.media, judge, run.store(judge), forms=forms, quiet=quiet)
+
+
+def score_evaluation(run: EvaluationRun, judge: str | None = None, *, seed: int = 0) -> dict[str, Any]:
+    """Computes the scores from the stored answers and writes ``scores.json`` and ``scores.parquet``. No judge is called.
+
+    Raises:
+        SpecError: no judge has answered, or several have and none is named.
+        RecordError: a file of answers is damaged, or there is not a single answer.
+    """
+    answers, facts = run.answers(judge)
+    media = run.media.table()
+    if not answers.num_rows:
+        raise RecordError(f"{run.folder}: the store of {facts['name']} holds no answers; judge the run again")
+    words = run.words
+    scores = score_run(
+        run.scenes,
+        media,
+        answers,
+        model=run.model["name"],
+        judge=facts,
+        labels=run.labels,
+        relation_types=words["relation_types"],
+        object_classes=words["object_classes"],
+        samples=run.manifest["samples"],
+        seed=seed,
+    )
+    found: dict[str, Any] = scores.to_dict()
+    write_atomic(run.folder / ROWS, parquet_bytes(scores.rows_table()))
+    write_atomic(run.folder / SCORES, json_bytes(found))
+    return found
+
+
+def report_run(run: EvaluationRun, judge: str | None = None) -> Path:
+    """Writes ``report.html`` from the scores, answers and media. Gives its path.
+
+    Raises:
+        RunError: the run has not been scored.
+    """
+    scores = run.scores()
+    answers, facts = run.answers(judge or scores["judge"]["name"])
+    folder = run.media.path
+    contents = RunContents(
+        scores=scores,
+        records=run.scenes,
+        media=run.media.table(),
+        answers=answers,
+        read_media=lambda name: (folder / name).read_bytes(),
+        provenance={**run.manifest, "judge": facts},
+    )
+    path = run.folder / REPORT
+    write_report(path, contents)
+    return path
