@@ -21,7 +21,7 @@ from anyscene.scene.graph import SceneGraph
 from anyscene.scene.keyed import mix_int
 from anyscene.taxonomy import COUNT_TYPE, numeral
 
-__all__ = ["Place", "UnsatisfiableSceneError", "closes_circle", "copies", "lay_out", "value_of"]
+__all__ = ["AXES", "Place", "UnsatisfiableSceneError", "closes_circle", "copies", "lay_out", "value_of"]
 
 UNITS = 32
 EDGE, FRAMED_EDGE = 0.02, looks.FRAME_WIDTH + 0.02
@@ -31,8 +31,12 @@ STEP = 2
 """Units between the centres of what is ahead of what."""
 NEAR = 4
 """Units between squares of things next to each other, at most."""
+APART = 6
+"""Units between squares of things that must not be next to each other, at least."""
 LEFT, ABOVE, UPPER_LEFT, NEXT_TO, LARGER = "to the left of", "above", "to the upper left of", "next to", "larger than"
 ACROSS, DOWN = (LEFT, UPPER_LEFT), (ABOVE, UPPER_LEFT)
+AXES = (ACROSS, DOWN, (LARGER,))
+"""Relations that order things along one axis."""
 SCALES = (
     ((6, 9, 12), (6, 8, 11, 15, 20)),
     ((5, 7, 10), (5, 7, 9, 12, 16, 21)),
@@ -78,13 +82,18 @@ def copies(graph: SceneGraph, owner: int) -> int:
     return numeral(value_of(graph, owner, COUNT_TYPE)) or 1
 
 
-def lay_out(graph: SceneGraph, seed: int = 0) -> tuple[Place, ...]:
+def lay_out(graph: SceneGraph, seed: int = 0, apart: Iterable[tuple[str, str]] = ()) -> tuple[Place, ...]:
     """Places for all things of a scene, object after object, in which every relation holds (see ``looks``).
+
+    Args:
+        graph: a scene in the words of the sandbox.
+        seed: of the draws.
+        apart: ids of objects that are *not* to be next to each other.
 
     Raises:
         UnsatisfiableSceneError: the relations form a circle, contradict a size word, or there are more things than fit.
     """
-    problem = _Problem.of(graph)
+    problem = _Problem.of(graph, apart)
     key = int.from_bytes(hashlib.blake2b(f"{seed}\0{graph.to_json()}".encode(), digest_size=8).digest(), "little")
     for scale, (attempts, sizes) in enumerate(zip(ATTEMPTS, (problem.squares(scale) for scale in range(len(SCALES))), strict=True)):
         for attempt in range(attempts):
@@ -114,6 +123,7 @@ class _Problem:
         across: ``[a][b]``: how many steps a must be left of b; -1 for no matter.
         down: the same, above.
         near: pairs that are next to each other.
+        apart: pairs that are not.
         size_words: ``small``, ``large`` or empty, of each object.
         rungs: of each object that is compared in size: how many are below it; else -1.
         framed: leaves room for a frame.
@@ -123,12 +133,13 @@ class _Problem:
     across: tuple[tuple[int, ...], ...]
     down: tuple[tuple[int, ...], ...]
     near: tuple[tuple[int, int], ...]
+    apart: tuple[tuple[int, int], ...]
     size_words: tuple[str, ...]
     rungs: tuple[int, ...]
     framed: bool
 
     @classmethod
-    def of(cls, graph: SceneGraph) -> _Problem:
+    def of(cls, graph: SceneGraph, apart: Iterable[tuple[str, str]]) -> _Problem:
         """Raises: UnsatisfiableSceneError: the scene contradicts itself or names what cannot be drawn."""
         at = {one.id: place for place, one in enumerate(graph.objects)}
         size = len(at)
@@ -154,6 +165,7 @@ class _Problem:
             across=across,
             down=down,
             near=tuple((a, b) for a, b, word in edges if word == NEXT_TO),
+            apart=tuple((at[a], at[b]) for a, b in apart),
             size_words=sizes,
             rungs=tuple(max(larger[node]) if node in compared else -1 for node in range(size)),
             framed=any(one.type == "frame" for one in graph.scene_attributes),
@@ -266,9 +278,11 @@ class _Attempt:
         low_x, high_x = self._window(node, self.problem.across, 0)
         low_y, high_y = self._window(node, self.problem.down, 1)
         free = _block(low_x, low_y, high_x, high_y)
-        for squares in self.placed:
+        away = {b if a == node else a for a, b in self.problem.apart if node in (a, b)}
+        for owner, squares in enumerate(self.placed):
+            margin = APART - 1 if owner in away else -1
             for left, top, other in squares:
-                free &= ~_block(left - side + 1, top - side + 1, left + other - 1, top + other - 1)
+                free &= ~_block(left - side - margin, top - side - margin, left + other + margin, top + other + margin)
                 if not free:
                     return 0
         return free

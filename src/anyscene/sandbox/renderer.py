@@ -6,21 +6,22 @@ Patterns, metal, frames and movements appear only where the graph asks for them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anyscene.errors import SpecError
+from anyscene.media.media import MODALITIES
 from anyscene.sandbox import looks
 from anyscene.sandbox.drawing import Patch, backdrop, draw, draw_solids, paint_frame
 from anyscene.sandbox.layout import Place, UnsatisfiableSceneError, lay_out, value_of
 from anyscene.sandbox.looks import Seen, Thing
-from anyscene.scene.graph import SceneGraph
+from anyscene.scene.graph import SceneAttribute, SceneGraph
 from anyscene.scene.keyed import key_of
 
-__all__ = ["MIN_SIZE", "Rendering", "describe", "render", "render_clip", "render_views"]
+__all__ = ["MIN_SIZE", "Rendering", "describe", "empty_scene", "render", "render_clip", "render_seen", "render_views"]
 
 MIN_SIZE = 16
 FRAMES, VIEWS = 8, 8
@@ -58,6 +59,7 @@ def describe(graph: SceneGraph, seed: int = 0, layout: Sequence[Place] | None = 
         UnsatisfiableSceneError: it cannot be drawn (see ``lay_out``), or a word is not one of the sandbox.
     """
     places = lay_out(graph, seed) if layout is None else layout
+    key = key_of("looks", seed, graph.to_json())
     at = {one.id: place for place, one in enumerate(graph.objects)}
     things = []
     for place in places:
@@ -65,7 +67,7 @@ def describe(graph: SceneGraph, seed: int = 0, layout: Sequence[Place] | None = 
         things.append(
             Thing(
                 shape=_known("shape", graph.objects[owner].name, looks.SHAPES),
-                color=_known("color", value_of(graph, owner, "color") or _drawn(tuple(looks.COLORS), seed, "color", place.owner), looks.COLORS),
+                color=_known("color", value_of(graph, owner, "color") or _drawn(tuple(looks.COLORS), key, place.owner), looks.COLORS),
                 pattern=_known("pattern", value_of(graph, owner, "pattern", "plain"), looks.PATTERNS),
                 material=_known("material", value_of(graph, owner, "material", "paper"), looks.MATERIALS),
                 x=place.x,
@@ -76,10 +78,19 @@ def describe(graph: SceneGraph, seed: int = 0, layout: Sequence[Place] | None = 
                 owner=place.owner,
             )
         )
-    whole = {one.type: one.value for one in reversed(graph.scene_attributes)}
+    return replace(empty_scene(graph.scene_attributes, key), things=tuple(things))
+
+
+def empty_scene(scene_attributes: Sequence[SceneAttribute], key: int) -> Seen:
+    """What a picture with these scene attributes shows when there is nothing in it; ``key`` draws what they leave open.
+
+    Raises:
+        UnsatisfiableSceneError: a word is not one of the sandbox.
+    """
+    whole = {one.type: one.value for one in reversed(scene_attributes)}
     return Seen(
-        things=tuple(things),
-        background=_known("background", whole.get("background") or _drawn(tuple(looks.BACKGROUNDS), seed, graph.to_json()), looks.BACKGROUNDS),
+        things=(),
+        background=_known("background", whole.get("background") or _drawn(tuple(looks.BACKGROUNDS), key, ""), looks.BACKGROUNDS),
         background_pattern=_known("background pattern", whole.get("background_pattern", "plain"), looks.BACKGROUND_PATTERNS),
         frame=_known("frame", whole.get("frame", ""), ("", *looks.FRAMES)),
         camera_movement=_known("camera movement", whole.get("camera_movement", ""), ("", *looks.CAMERA_MOVEMENTS)),
@@ -87,9 +98,9 @@ def describe(graph: SceneGraph, seed: int = 0, layout: Sequence[Place] | None = 
     )
 
 
-def _known(what: str, value: str, known: object) -> str:
-    if value not in known:  # type: ignore[operator]
-        raise UnsatisfiableSceneError(f"the {what} {value!r} is not one of the sandbox; it has {', '.join(filter(None, known))}")  # type: ignore[call-overload]
+def _known(what: str, value: str, known: Collection[str]) -> str:
+    if value not in known:
+        raise UnsatisfiableSceneError(f"the {what} {value!r} is not one of the sandbox; it has {', '.join(filter(None, known))}")
     return value
 
 
@@ -109,8 +120,7 @@ def render(graph: SceneGraph, seed: int = 0, size: int = 64) -> Rendering:
         UnsatisfiableSceneError: it cannot be drawn.
         SpecError: the size is too small.
     """
-    _check_size(size)
-    return _rendering(describe(graph, seed), size)
+    return render_seen(describe(graph, seed), size)[0]
 
 
 def render_clip(graph: SceneGraph, seed: int = 0, size: int = 64, frames: int = FRAMES) -> tuple[Rendering, ...]:
@@ -120,15 +130,7 @@ def render_clip(graph: SceneGraph, seed: int = 0, size: int = 64, frames: int = 
         UnsatisfiableSceneError: it cannot be drawn.
         SpecError: the size is too small, or there are fewer than two frames.
     """
-    _check_size(size)
-    if frames < 2:
-        raise SpecError(f"a clip of {frames} frames: it needs at least 2")
-    seen = describe(graph, seed)
-    clip = []
-    for number in range(frames):
-        part = number / (frames - 1)
-        clip.append(_rendering(_moved(seen, part), size, max(0.0, 2 * part - 1)))
-    return tuple(clip)
+    return render_seen(describe(graph, seed), size, "video", frames)
 
 
 def render_views(graph: SceneGraph, seed: int = 0, size: int = 64, views: int = VIEWS) -> tuple[Rendering, ...]:
@@ -138,16 +140,35 @@ def render_views(graph: SceneGraph, seed: int = 0, size: int = 64, views: int = 
         UnsatisfiableSceneError: it cannot be drawn.
         SpecError: the size is too small, or there are no views.
     """
-    _check_size(size)
-    if views < 1:
-        raise SpecError(f"{views} views: at least one is needed")
-    seen = describe(graph, seed)
-    return tuple(_view(seen, size, 2 * np.pi * number / views) for number in range(views))
+    return render_seen(describe(graph, seed), size, "3d", views)
 
 
-def _check_size(size: int) -> None:
+def render_seen(seen: Seen, size: int = 64, modality: str = "image", frames: int = FRAMES) -> tuple[Rendering, ...]:
+    """What ``describe`` gives, drawn: one picture, the frames of a clip, or views all around.
+
+    Args:
+        seen: what is to be drawn.
+        size: side in pixels, at least ``MIN_SIZE``.
+        modality: ``image``, ``video`` or ``3d``.
+        frames: of a clip, at least 2; or views; a picture is one.
+
+    Raises:
+        SpecError: the size is too small, there are too few frames, or there is no such modality.
+    """
+    if modality not in MODALITIES:
+        raise SpecError(f"modality {modality!r}: it must be one of {', '.join(MODALITIES)}")
     if size < MIN_SIZE:
         raise SpecError(f"a picture of {size} pixels a side: it needs at least {MIN_SIZE}")
+    if modality == "image":
+        return (_rendering(seen, size),)
+    if modality == "3d":
+        if frames < 1:
+            raise SpecError(f"{frames} views: at least one is needed")
+        return tuple(_view(seen, size, 2 * np.pi * number / frames) for number in range(frames))
+    if frames < 2:
+        raise SpecError(f"a clip of {frames} frames: it needs at least 2")
+    parts = [number / (frames - 1) for number in range(frames)]
+    return tuple(_rendering(_moved(seen, part), size, max(0.0, 2 * part - 1)) for part in parts)
 
 
 def _rendering(seen: Seen, size: int, change: float = 0.0) -> Rendering:
