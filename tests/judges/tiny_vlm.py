@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,10 @@ CHAT = """{% for m in messages %}<|im_start|>{{ m['role'] }}
 {% for c in m['content'] %}{% if c['type'] == 'image' %}IMAGE{% else %}{{ c['text'] }}{% endif %}{% endfor %}<|im_end|>
 {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
 {% endif %}"""
+LIBRARIES: list[Any] = []
+"""Operators that are declared stay so only as long as their library is kept."""
+SPACE = "Ġ"
+"""How a byte-level tokenizer writes the space before a word."""
 MARKS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 
@@ -21,11 +26,14 @@ def tokenizer(marks: tuple[str, ...], whole: tuple[str, ...] = ("Yes", "No"), **
     vocabulary = {symbol: place for place, symbol in enumerate(bytes_to_unicode().values())}
     merges = []
     for word in whole:
-        made = word[0]
-        for symbol in word[1:]:
+        made = word.removeprefix(SPACE)[0]
+        for symbol in word.removeprefix(SPACE)[1:]:
             merges.append((made, symbol))
             made += symbol
             vocabulary.setdefault(made, len(vocabulary))
+        if word.startswith(SPACE):
+            merges.append((SPACE, made))
+            vocabulary.setdefault(word, len(vocabulary))
     for mark in (*MARKS, *marks):
         vocabulary[mark] = len(vocabulary)
     made_of = Qwen2Tokenizer(vocab=vocabulary, merges=merges, model_max_length=4096, **({"extra_special_tokens": named} if named else {}))
@@ -78,28 +86,84 @@ def save_llava(folder: Path, whole: tuple[str, ...] = ("Yes", "No"), seed: int =
     return save(folder, LlavaForConditionalGeneration, config, processor, seed)
 
 
-def save_qwen(folder: Path) -> Path:
-    """Qwen2.5-VL: positions in three dimensions, pictures of any size; its processor needs torchvision."""
-    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor, Qwen2VLVideoProcessor
+def save_qwen(folder: Path, generation: str = "2.5") -> Path:
+    """Qwen-VL: positions in three dimensions, pictures of any size; 3.5 also mixes in linear attention. Its processor needs torchvision."""
+    import transformers
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
     marks = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>")
     tokens = tokenizer(marks)
-    patches = dict(patch_size=14, merge_size=2, temporal_patch_size=2)
-    processor = Qwen2_5_VLProcessor(
+    kind = {"2.5": "Qwen2_5_VL", "3": "Qwen3VL", "3.5": "Qwen3_5"}[generation]
+    helpers = {"2.5": ("Qwen2_5_VLProcessor", "Qwen2VLVideoProcessor")}.get(generation, ("Qwen3VLProcessor", "Qwen3VLVideoProcessor"))
+    patches = {"patch_size": 14, "merge_size": 2, "temporal_patch_size": 2}
+    processor = getattr(transformers, helpers[0])(
         image_processor=Qwen2VLImageProcessorPil(**patches, size={"shortest_edge": 28 * 28, "longest_edge": 28 * 28 * 16}),
         tokenizer=tokens,
-        video_processor=Qwen2VLVideoProcessor(**patches),
+        video_processor=getattr(transformers, helpers[1])(**patches),
         chat_template=CHAT.replace("IMAGE", "<|vision_start|><|image_pad|><|vision_end|>"),
     )
-    text = llama(tokens, rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [1, 1, 2]})
-    vision = dict(
-        depth=2, hidden_size=32, intermediate_size=64, num_heads=4, patch_size=14, spatial_merge_size=2, temporal_patch_size=2,
-        window_size=56, out_hidden_size=32, fullatt_block_indexes=[1],
+    rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 1, 1], "partial_rotary_factor": 1.0}
+    linear = {
+        f"linear_{name}": 2 if "num" in name else 8 for name in ("num_key_heads", "num_value_heads", "key_head_dim", "value_head_dim")
+    }
+    own = {"2.5": {}, "3": {"head_dim": 8}, "3.5": {"head_dim": 8, "layer_types": ["linear_attention", "full_attention"], **linear}}
+    vision = {
+        "depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 4, "patch_size": 14, "spatial_merge_size": 2,
+        "temporal_patch_size": 2, "out_hidden_size": 32,
+    }  # fmt: skip
+    vision |= {"window_size": 56, "fullatt_block_indexes": [1]} if generation == "2.5" else {"num_position_embeddings": 64}
+    vision |= {"deepstack_visual_indexes": [0]} if generation == "3" else {}
+    placeholders = {"image": "image_pad", "video": "video_pad", "vision_start": "vision_start", "vision_end": "vision_end"}
+    config = getattr(transformers, f"{kind}Config")(
+        text_config=llama(tokens, rope_parameters=rope, **own[generation]),
+        vision_config=vision,
+        **{f"{name}_token_id": tokens.convert_tokens_to_ids(f"<|{mark}|>") for name, mark in placeholders.items()},
+    )
+    return save(folder, getattr(transformers, f"{kind}ForConditionalGeneration"), config, processor)
+
+
+def save_intern(folder: Path) -> Path:
+    """InternVL: a picture is cut into tiles by its proportions."""
+    from transformers import InternVLConfig, InternVLForConditionalGeneration, InternVLProcessor, InternVLVideoProcessor
+    from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
+
+    named = {"start_image_token": "<img>", "end_image_token": "</img>", "context_image_token": "<IMG_CONTEXT>", "video_token": "<video>"}
+    tokens = tokenizer(tuple(named.values()), **named)
+    processor = InternVLProcessor(
+        image_processor=GotOcr2ImageProcessorPil(size={"height": 28, "width": 28}, min_patches=1, max_patches=4),
+        tokenizer=tokens,
+        video_processor=InternVLVideoProcessor(size={"height": 28, "width": 28}),
+        image_seq_length=1,
+        chat_template=CHAT.replace("IMAGE", "<IMG_CONTEXT>\n"),
+    )
+    config = InternVLConfig(
+        vision_config={
+            "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+            "image_size": [28, 28], "patch_size": [14, 14],
+        },
+        text_config={"model_type": "qwen2", **llama(tokens)},
+        image_token_id=tokens.convert_tokens_to_ids("<IMG_CONTEXT>"),
+        image_seq_length=1,
+        downsample_ratio=0.5,
     )  # fmt: skip
-    ids = {f"{name}_token_id": tokens.convert_tokens_to_ids(f"<|{mark}|>") for name, mark in
-           (("image", "image_pad"), ("video", "video_pad"), ("vision_start", "vision_start"), ("vision_end", "vision_end"))}  # fmt: skip
-    return save(folder, Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLConfig(text_config=text, vision_config=vision, **ids), processor)
+    return save(folder, InternVLForConditionalGeneration, config, processor)
+
+
+def make_torchvision_importable() -> None:
+    """A torchvision built for another torch fails at import for want of two operators that are not used here; this declares them."""
+    import torch
+
+    try:
+        import torchvision  # noqa: F401
+    except ImportError:
+        return
+    except RuntimeError:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        library = torch.library.Library("torchvision", "DEF")
+        for name in ("nms", "qnms"):
+            library.define(f"{name}(Tensor a, Tensor b, float c) -> Tensor")
+        LIBRARIES.append(library)
 
 
 def save_idefics(folder: Path) -> Path:
@@ -116,7 +180,14 @@ def save_idefics(folder: Path) -> Path:
         chat_template=CHAT.replace("IMAGE", "<image>"),
     )
     config = Idefics3Config(
-        vision_config=dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, image_size=28, patch_size=14),
+        vision_config={
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "image_size": 28,
+            "patch_size": 14,
+        },
         text_config=dict(model_type="llama", **llama(tokens)),
         image_token_id=tokens.convert_tokens_to_ids("<image>"),
         pad_token_id=tokens.pad_token_id,
@@ -142,7 +213,14 @@ def save_gemma(folder: Path, window: int = 512) -> Path:
     ids = {name.replace("_token", "_token_index"): tokens.convert_tokens_to_ids(mark) for name, mark in named.items()}
     config = Gemma3Config(
         text_config=text,
-        vision_config=dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, image_size=28, patch_size=7),
+        vision_config={
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "image_size": 28,
+            "patch_size": 7,
+        },
         mm_tokens_per_image=4,
         **{"image_token_index" if name.startswith("image") else name: one for name, one in ids.items()},
     )
@@ -157,7 +235,9 @@ def save(folder: Path, kind: Callable[[Any], Any], config: Any, processor: Any, 
     model = kind(config).eval()
     with torch.no_grad():
         for name, weight in model.named_parameters():
-            if weight.ndim > 1:
+            if weight.ndim > 1 and not weight.any():
+                weight.normal_(0, 0.1)
+            elif weight.ndim > 1:
                 weight.mul_(6 if "embed" in name or "lm_head" in name else 4)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)

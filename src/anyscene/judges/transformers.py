@@ -6,7 +6,9 @@ letters; an open question by a few words. All questions about one media share on
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -89,7 +91,7 @@ class TransformersJudge:
     ) -> None:
         if batch_questions < 1 or frames < 1 or not 0 <= min_label_mass < 1:
             raise SpecError("batch_questions and frames must be at least 1, min_label_mass from 0 to below 1")
-        if (min_pixels or 1) < 1 or (max_pixels or 1) < 1 or (min_pixels and max_pixels and min_pixels > max_pixels):
+        if not 0 < (1 if min_pixels is None else min_pixels) <= (sys.maxsize if max_pixels is None else max_pixels):
             raise SpecError(f"min_pixels {min_pixels} and max_pixels {max_pixels}: both at least 1, the first not above the second")
         self.name = f"transformers:{name}"
         self.frames, self.max_pixels, self.min_pixels, self.min_label_mass = frames, max_pixels, min_pixels, min_label_mass
@@ -101,7 +103,8 @@ class TransformersJudge:
             )
         self.reader = VisionReader(model, processor, batch=batch_questions)
         try:
-            self.mode, why = check_modes(self.reader, "prefix" if mode == "auto" else mode)
+            with quiet_loading():
+                self.mode, why = check_modes(self.reader, "prefix" if mode == "auto" else mode)
         except OutOfMemoryError as error:
             raise JudgeError(
                 f"judge {self.name!r}: its memory does not suffice for one small picture ({error}); take another device"
@@ -284,8 +287,10 @@ def _load(name: str, dtype: str, device: str, attn: str | None, hub: dict[str, A
     try:
         import torch  # noqa: F401
         from transformers import AutoModelForImageTextToText, AutoProcessor, __version__
-    except ImportError as error:
-        raise MissingExtraError(f"The judge transformers:{name}", "judges") from error
+    except (ImportError, RuntimeError) as error:
+        if find_spec("torch") is None or find_spec("transformers") is None:
+            raise MissingExtraError(f"The judge transformers:{name}", "judges") from error
+        raise JudgeError(f"judge 'transformers:{name}': its libraries are here but do not work: {one_line(_root(error))}") from error
     if not name:
         raise SpecError("judge 'transformers' needs a model: transformers:FOLDER, or transformers:Qwen/Qwen3-VL-8B-Instruct")
     where = pick_device(device)
@@ -300,6 +305,13 @@ def _load(name: str, dtype: str, device: str, attn: str | None, hub: dict[str, A
     if getattr(processor, "tokenizer", None) is None:
         raise JudgeError(f"judge 'transformers:{name}' has no tokenizer beside its image processor; it is no vision-language model")
     return model, processor
+
+
+def _root(error: BaseException) -> BaseException:
+    """The error that began it: transformers hides a library that does not work behind several of its own."""
+    while (before := error.__cause__ or error.__context__) is not None:
+        error = before
+    return error
 
 
 def _revision(name: str, model: Any) -> str:
