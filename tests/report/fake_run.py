@@ -256,3 +256,29 @@ def fake_scores(model: str, scenes: int, media: list[dict[str, Any]], answers: l
         "scenes_needed": {"0.01": 3700, "0.02": 930, "0.05": 150},
         "label_mass": {"mean": 0.982, "low_share": 0.004},
     }
+
+
+def fake_comparison() -> dict[str, Any]:
+    """What a comparison of two runs holds."""
+
+    def skill(group: str, name: str, value: float, half: float, p: float, adjusted: float) -> dict[str, Any]:
+        ends = {"value": value, "low": value - half, "high": value + half, "n": 400}
+        return {"group": group, "name": name, "difference": ends, "p_value": p, "p_adjusted": adjusted}
+
+    return {
+        "score": "soft",
+        "scenes": 400,
+        "a_score": estimate(0.7243),
+        "b_score": estimate(0.7621),
+        "difference": {"value": 0.0378, "low": 0.0211, "high": 0.0545, "n": 400},
+        "p_value": 0.0002,
+        "effect_size": 0.31,
+        "skills": [
+            skill("kind", "existence", 0.004, 0.012, 0.51, 1.0),
+            skill("kind", "attribute", 0.021, 0.024, 0.09, 0.36),
+            skill("kind", "relation", 0.128, 0.031, 0.00001, 0.00006),
+            skill("complexity", "3", 0.011, 0.03, 0.4, 1.0),
+            skill("complexity", "6", -0.061, 0.028, 0.001, 0.004),
+            {"group": "kind", "name": "motion", "difference": None, "p_value": None, "p_adjusted": None},
+        ],
+    }

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from anyscene.errors import MediaError
 from anyscene.report.contents import Asked, Example, RunContents
 from anyscene.report.estimates import percent
-from anyscene.report.graphs import draw_scene_graph, element_verdicts, shortened
+from anyscene.report.graphs import Drawing, draw_scene_graph, element_verdicts, shortened
 from anyscene.report.markup import Markup, el
 from anyscene.report.pictures import embedded_picture
 from anyscene.report.words import label_of, noun_of
@@ -22,6 +22,9 @@ TITLES = {
     "sample": ("A fair sample", "Drawn without regard to the scores."),
 }
 _MARKS = {"right": "✓ right", "wrong": "✗ wrong", "open": "○ no verdict"}
+BESIDE = 270
+"""A graph that is no wider stands beside its picture, in CSS pixels."""
+MOST_FAULTS = 6
 LONGEST = 2000
 """A caption, question or reply is cut beyond so many characters."""
 
@@ -32,35 +35,31 @@ def gallery(run: RunContents, examples: Sequence[Example]) -> Markup:
     for group, (title, note) in TITLES.items():
         shown = [one for one in examples if one.group == group]
         if shown:
-            cards = [picture_card(run, one, opened=group == "instructive" and place == 0) for place, one in enumerate(shown)]
+            cards = [picture_card(run, one) for one in shown]
             head = el("h3", title, id=f"pictures-{group}")
             groups.append(el("section", head, el("p", note, class_="note"), el("div", cards, class_="cards"), class_="group"))
     return el("div", groups) if groups else el("p", "There is no picture to show.", class_="note")
 
 
-def picture_card(run: RunContents, one: Example, opened: bool = False) -> Markup:
+def picture_card(run: RunContents, one: Example) -> Markup:
     """One picture with everything that is known about it."""
     counts = Counter(asked.verdict for asked in one.asked)
-    tally = ", ".join(f"{counts[verdict]} {'without verdict' if verdict == 'open' else verdict}" for verdict in ("right", "wrong", "open") if counts[verdict])
-    number = one.record.get("index")
-    title = f"Scene {number:,}" if isinstance(number, int) else "Scene"
-    facts = [title, f"complexity {one.record['complexity']}" if "complexity" in one.record else None, f"soft {percent(one.soft)}"]
+    tally = ", ".join(f"{counts[verdict]} {'without verdict' if verdict == 'open' else verdict}" for verdict in _MARKS if counts[verdict])
+    facts = [_scene(one), f"complexity {one.record['complexity']}" if "complexity" in one.record else None, f"soft {percent(one.soft)}"]
+    said = [
+        el("p", [el("span", fact) for fact in facts if fact], class_="facts"),
+        el("blockquote", shortened(one.record["caption"], LONGEST), class_="caption", dir="auto"),
+        el("p", one.why, class_="why", dir="auto") if one.why else None,
+    ]
+    drawing = scene_graph(one)
+    beside = drawing.width <= BESIDE
+    graph = _graph_box(drawing)
     return el(
         "article",
-        el(
-            "div",
-            _figure(run, one),
-            el(
-                "div",
-                el("p", [el("span", fact) for fact in facts if fact], class_="facts"),
-                el("blockquote", shortened(one.record["caption"], LONGEST), class_="caption", dir="auto"),
-                el("p", one.why, class_="why", dir="auto") if one.why else None,
-                class_="said",
-            ),
-            class_="top",
-        ),
-        el("div", draw_scene_graph(one.record["graph"], element_verdicts(one.asked)), class_="scroll graphs", tabindex="0", role="group", aria_label="Scene graph"),
-        el("details", el("summary", f"{len(one.asked)} questions", el("span", f": {tally}" if tally else "")), _questions(one.asked), open=opened),
+        el("div", _figure(run, one), el("div", said, graph if beside else None, class_="said"), class_="top"),
+        None if beside else graph,
+        _faults(one.asked),
+        el("details", el("summary", f"{len(one.asked)} questions", el("span", f": {tally}" if tally else "")), _questions(one.asked)),
         class_="card-of",
     )
 
@@ -71,7 +70,7 @@ def picture_pair(a: RunContents, b: RunContents, pair: tuple[Example, Example]) 
     sides = []
     for run, one in ((a, first), (b, second)):
         score = el("p", el("b", run.model), f" {percent(one.strict, 0)} right", class_="facts")
-        graph = el("div", draw_scene_graph(one.record["graph"], element_verdicts(one.asked)), class_="scroll graphs", tabindex="0", role="group", aria_label="Scene graph")
+        graph = _graph_box(scene_graph(one))
         sides.append(el("div", _figure(run, one), score, graph, class_="side"))
     other = {asked.question.id: asked for asked in second.asked}
     rows = []
@@ -81,15 +80,39 @@ def picture_pair(a: RunContents, b: RunContents, pair: tuple[Example, Example]) 
             cells = [el("td", _MARKS[x.verdict], class_=f"verdict {x.verdict}") for x in (asked, twin)]
             rows.append(el("tr", el("td", asked.question.text, dir="auto"), el("td", asked.question.answer, dir="auto"), cells))
     head = el("thead", el("tr", [el("th", name, scope="col") for name in ("Question", "Right answer", a.model, b.model)]))
-    number = first.record.get("index")
     return el(
         "article",
-        el("p", el("span", f"Scene {number:,}" if isinstance(number, int) else "Scene"), class_="facts"),
+        el("p", el("span", _scene(first)), class_="facts"),
         el("blockquote", shortened(first.record["caption"], LONGEST), class_="caption", dir="auto"),
         el("div", sides, class_="sides"),
         el("div", el("table", head, el("tbody", rows), class_="questions"), class_="scroll", tabindex="0", role="group", aria_label="Questions"),
         class_="card-of wide",
     )
+
+
+def scene_graph(one: Example) -> Drawing:
+    """The graph of an example, marked with the verdicts on its elements."""
+    return draw_scene_graph(one.record["graph"], element_verdicts(one.asked))
+
+
+def _graph_box(drawing: Drawing) -> Markup:
+    """A box that scrolls where the drawing is wider than the page."""
+    return el("div", drawing.svg, class_="scroll graphs", tabindex="0", role="group", aria_label="Scene graph")
+
+
+def _scene(one: Example) -> str:
+    number = one.record.get("index")
+    return f"Scene {number:,}" if isinstance(number, int) else "Scene"
+
+
+def _faults(asked: Sequence[Asked]) -> Markup | None:
+    """What was not right, a line each: it is what a reader looks for first."""
+    lines = []
+    for one in [asked for asked in asked if asked.verdict != "right"][:MOST_FAULTS]:
+        said = f"judge: {one.said}" if one.status == "answered" else _silence(one)
+        words = el("span", shortened(one.question.text, 200), " ", el("span", said, class_="quiet"), dir="auto")
+        lines.append(el("li", el("span", _MARKS[one.verdict][0], class_=f"verdict {one.verdict}", aria_label=one.verdict, role="img"), words))
+    return el("ul", lines, class_="faults") if lines else None
 
 
 def _figure(run: RunContents, one: Example) -> Markup:

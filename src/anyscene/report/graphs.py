@@ -14,7 +14,7 @@ from typing import Any
 from anyscene.report.contents import Asked
 from anyscene.report.markup import Markup, el, text
 
-__all__ = ["draw_scene_graph", "element_verdicts", "shortened", "text_width"]
+__all__ = ["Drawing", "draw_scene_graph", "element_verdicts", "shortened", "text_width"]
 
 ROW = 21.0
 """Height of a line of a card."""
@@ -23,6 +23,14 @@ GAP = 26.0
 WIDEST = 600.0
 """Objects without relations go to a new row beyond this width."""
 _NARROW, _BROAD = set("iljtfrI.,:;'|!()[] "), set("mwMW@%")
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """An SVG element and its width in CSS pixels."""
+
+    svg: Markup
+    width: float
 
 
 @dataclass(slots=True)
@@ -68,7 +76,7 @@ def element_verdicts(asked: Sequence[Asked]) -> dict[str, str]:
     return found
 
 
-def draw_scene_graph(graph: Mapping[str, Any], verdicts: Mapping[str, str]) -> Markup:
+def draw_scene_graph(graph: Mapping[str, Any], verdicts: Mapping[str, str]) -> Drawing:
     """The graph as inline SVG, in CSS pixels; its colours are classes of the page's style sheet."""
     objects = graph.get("objects") or []
     lines = {one["id"]: [_line(a) for a in one.get("attributes") or []] for one in objects}
@@ -90,7 +98,7 @@ def draw_scene_graph(graph: Mapping[str, Any], verdicts: Mapping[str, str]) -> M
             place.x += max(0.0, shift)
     arrows, labels = _arrows([(place, one, route) for (place, one), route in zip(relations, routes, strict=True)], verdicts)
     drawn = [_draw_card(one, lines[one["id"]], cards[one["id"]], verdicts) for one in objects]
-    return el(
+    svg = el(
         "svg",
         chips,
         arrows,
@@ -103,6 +111,7 @@ def draw_scene_graph(graph: Mapping[str, Any], verdicts: Mapping[str, str]) -> M
         role="img",
         aria_label=_in_words(graph),
     )
+    return Drawing(svg, width)
 
 
 def _in_words(graph: Mapping[str, Any]) -> str:

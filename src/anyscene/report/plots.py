@@ -49,24 +49,21 @@ class Difference:
     holds: bool
 
 
-def interval_bar(estimate: Estimate, low: float = 0.0, high: float = 1.0) -> Markup:
-    """A small bar for a table: the track from 0 to 100 %, the interval, the value. Empty where there is no value."""
-    if estimate.value is None:
-        return el("svg", el("line", x1=1, x2=119, y1=8, y2=8, class_="track missing"), class_="bar", viewBox="0 0 120 16", aria_hidden="true")
+def interval_bar(estimate: Estimate) -> Markup:
+    """A bar for a table cell of any width: the track from 0 to 100 %, the interval, the value. Empty where there is no value."""
 
     def x(value: float) -> float:
-        return 3 + 114 * min(1.0, max(0.0, (value - low) / (high - low)))
+        return 2 + 196 * min(1.0, max(0.0, value))
 
-    parts = [el("line", x1=1, x2=119, y1=8, y2=8, class_="track")]
-    if low < 0 < high:
-        parts.append(el("line", x1=x(0), x2=x(0), y1=1, y2=15, class_="zero"))
-    else:
+    track = el("line", x1=2, x2=198, y1=8, y2=8, class_="track" if estimate.known else "track missing")
+    parts: list[Markup] = [track]
+    if estimate.value is not None:
         parts.append(el("line", x1=x(0.5), x2=x(0.5), y1=5, y2=11, class_="tick"))
-    if estimate.interval:
-        start, end = x(estimate.interval[0]), x(estimate.interval[1])
-        parts.append(el("rect", x=start, y=5, width=max(1.5, end - start), height=6, rx=3, class_="band"))
-    parts.append(el("circle", cx=x(estimate.value), cy=8, r=3.4, class_="dot"))
-    return el("svg", parts, class_="bar", viewBox="0 0 120 16", aria_hidden="true")
+        if estimate.interval:
+            start, end = x(estimate.interval[0]), x(estimate.interval[1])
+            parts.append(el("rect", x=start, y=4, width=max(1.0, end - start), height=8, class_="band"))
+        parts.append(el("line", x1=x(estimate.value), x2=x(estimate.value), y1=2, y2=14, class_="here"))
+    return el("svg", parts, class_="bar", viewBox="0 0 200 16", preserveAspectRatio="none", aria_hidden="true")
 
 
 def headline_scale(estimate: Estimate, noise: float | None) -> Markup:
@@ -85,11 +82,11 @@ def headline_scale(estimate: Estimate, noise: float | None) -> Markup:
     if estimate.value is not None:
         if noise:
             start, end = x(estimate.value - noise), x(estimate.value + noise)
-            parts.append(el("rect", x=start, y=9, width=end - start, height=21, rx=2, class_="noise"))
+            parts.append(el("path", el("title", f"noise floor: ± {100 * noise:.1f} points"), d=f"M{start:.1f} 11v-7H{end:.1f}v7", class_="noise"))
         if estimate.interval:
             start, end = x(estimate.interval[0]), x(estimate.interval[1])
-            parts.append(el("rect", x=start, y=16, width=max(2.0, end - start), height=7, rx=3.5, class_="band"))
-        parts.append(el("circle", cx=x(estimate.value), cy=19.5, r=6, class_="dot"))
+            parts.append(el("rect", x=start, y=14, width=max(2.0, end - start), height=16, class_="band"))
+        parts.append(el("line", x1=x(estimate.value), x2=x(estimate.value), y1=9, y2=30, class_="here"))
     label = f"Ruler from 0 to 100 percent with the headline at {percent(estimate.value)}"
     return el("svg", parts, class_="plot ruler", viewBox="0 0 600 58", role="img", aria_label=label)
 
@@ -148,7 +145,7 @@ def dots_by_name(rows: Sequence[tuple[str, Sequence[Estimate]]], label: str) -> 
             y = middle + (lane - (lanes - 1) / 2) * 14
             parts.append(_lying(estimate, x, y, _SHAPES[lane], ("first", "second", "third")[lane]))
         first = estimates[0] if estimates else Estimate()
-        words = "–" if first.value is None else percent(first.value)
+        words = percent(first.value)
         parts.append(el("text", words, x=WIDTH - 6, y=middle + 4, text_anchor="end", class_="value"))
     return el("svg", parts, class_="plot", viewBox=f"0 0 {WIDTH:.0f} {bottom + 24:.0f}", role="img", aria_label=label)
 
@@ -206,7 +203,7 @@ def forest(rows: Sequence[Difference], label: str) -> Markup:
         parts.append(el("text", _fitting(row.name, left - 14), x=left - 12, y=y + 4, text_anchor="end", class_="row"))
         side = "same" if not row.holds else "up" if (row.estimate.value or 0) > 0 else "down"
         parts.append(_lying(row.estimate, x, y, "disc", side))
-        words = "–" if row.estimate.value is None else points(row.estimate.value)
+        words = points(row.estimate.value)
         parts.append(el("text", words, x=WIDTH - 6, y=y + 4, text_anchor="end", class_="value"))
     return el("svg", parts, class_="plot", viewBox=f"0 0 {WIDTH:.0f} {bottom + 24:.0f}", role="img", aria_label=label)
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from anyscene.report.contents import Example, RunContents
-from anyscene.report.estimates import Estimate, count, percent, points
+from anyscene.report.estimates import Estimate, count, percent
 from anyscene.report.examples import select_examples
 from anyscene.report.gallery import gallery
 from anyscene.report.markup import Child, Markup, el
 from anyscene.report.plots import Bin, by_complexity, dots_by_name, headline_scale, reliability_curve
 from anyscene.report.shell import page
-from anyscene.report.tables import corrected_table, judge_table, ordered_skills, provenance_table, score_table, skill_tables, table
+from anyscene.report.tables import corrected_table, judge_table, ordered_skills, provenance_panels, score_table, skill_tables, table
 from anyscene.report.words import (
     SCORE_NAMES,
     answer_counts,
@@ -40,13 +40,15 @@ def build_report(run: RunContents, most_pictures: int = 24) -> str:
     """
     examples = select_examples(run, most_pictures)
     modality = str(examples[0].record.get("modality") or "image") if examples else "image"
+    nouns = noun_of(modality)
+    nouns = nouns[0].upper() + nouns[1:]
     sections = [
-        ("skills", "Where it succeeds and where it fails", _skills(run.scores)),
-        ("pictures", f"{noun_of(modality).capitalize()}", _pictures(run, examples)),
-        ("scores", "All scores", _scores(run.scores)),
-        ("judge", "Can the judge be trusted?", _judge(run.scores)),
-        ("precision", "How precise is this?", _precision(run.scores)),
-        ("provenance", "Provenance", _provenance(run)),
+        ("skills", "Skills", "Where it succeeds and where it fails", _skills(run.scores)),
+        ("pictures", nouns, nouns, _pictures(run, examples)),
+        ("scores", "All scores", "All scores", _scores(run.scores)),
+        ("judge", "Judge", "Can the judge be trusted?", _judge(run.scores)),
+        ("precision", "Precision", "How precise is this?", _precision(run.scores)),
+        ("provenance", "Provenance", "Provenance", _provenance(run)),
     ]
     return page(f"{run.model}: evaluation", _header(run, modality), sections)
 
@@ -85,11 +87,11 @@ def _header(run: RunContents, modality: str) -> Markup:
         el("p", interval_words(headline, run.scores), class_="interval"),
         class_="headline",
     )
-    figures = [("scenes", count(int(run.scores.get("scores") and run.scores.get("scenes") or 0)))]
+    figures = [("scenes", count(int(run.scores.get("scenes") or 0)))]
     figures += [(noun_of(modality), count(made) if made == expected else f"{count(made)} / {count(expected)}")]
     figures += [("answers", count(answered) if answered == questions else f"{count(answered)} / {count(questions)}")]
     if noise is not None:
-        figures.append(("noise floor", f"± {percent(noise)}"))
+        figures.append(("noise floor", f"± {_width(noise)}"))
     words = [el("p", sentence, dir="auto") for sentence in summary_sentences(run, modality)]
     ruler = [headline_scale(headline, noise)]
     aside = el("div", ruler, words, key_figures(figures), class_="summary")
@@ -155,8 +157,8 @@ def _judge(scores: Mapping[str, Any]) -> Markup:
     plots = []
     if any(one.n for one in bins):
         error = _calibration_error(bins)
-        caption = f"On the diagonal its probabilities mean what they say; the mean distance from it is {points(error).lstrip('+')} points. Bars: how often."
-        plots.append(figure("Reliability of the judge", caption, reliability_curve(bins, f"Reliability curve of the judge in {len(bins)} bins, mean distance from the diagonal {points(error)} points.")))
+        caption = f"On the diagonal its probabilities mean what they say; the mean distance from it is {_width(error)}. Bars: how often."
+        plots.append(figure("Reliability of the judge", caption, reliability_curve(bins, f"Reliability curve of the judge in {len(bins)} bins, mean distance from the diagonal {_width(error)}.")))
     if names:
         legend = [("disc", "first", "raw"), ("diamond", "second", "Rogan-Gladen"), ("square", "third", "prediction-powered")]
         caption = "What the model would score with a judge that makes no errors. The number is the raw score."
@@ -173,6 +175,11 @@ def _judge(scores: Mapping[str, Any]) -> Markup:
     if corrected:
         parts += [el("h3", "Raw and corrected scores"), corrected_table(corrected)]
     return el("div", parts)
+
+
+def _width(value: float | None) -> str:
+    """A width in percentage points, without a sign."""
+    return percent(None) if value is None else f"{100 * value:.1f} points"
 
 
 def _bin(one: Mapping[str, Any]) -> Bin:
@@ -194,10 +201,10 @@ def _precision(scores: Mapping[str, Any]) -> Markup:
     rows = []
     for width, scenes in sorted(needed.items(), key=lambda pair: float(pair[0])):
         known = isinstance(scenes, int)
-        rows.append(el("tr", el("th", f"± {percent(float(width))}", scope="row"), el("td", count(scenes) if known else "missing", class_="number main" if known else "number quiet")))
+        rows.append(el("tr", el("th", f"± {_width(float(width))}", scope="row"), el("td", count(scenes) if known else "missing", class_="number main" if known else "number quiet")))
     parts: list[Child] = []
     if here is not None:
-        parts.append(el("p", f"{SCORE_NAMES.get(name, label_of(name))} is known to ± {percent(here)} from {count(headline.n)} scenes."))
+        parts.append(el("p", f"{SCORE_NAMES.get(name, label_of(name))} is known to ± {_width(here)} from {count(headline.n)} scenes."))
     if rows:
         parts.append(el("div", el("h3", "Scenes needed"), el("p", "To know the headline this well.", class_="note"), table(("Precision", "Scenes"), rows, "figures narrow", "Scenes needed")))
     floor = scores.get("noise_floor")
@@ -236,4 +243,4 @@ def _provenance(run: RunContents) -> Markup:
     command = run.provenance.get("command")
     again = [el("h3", "The same run again"), el("pre", el("code", command), tabindex="0")] if command else None
     note = "Everything that the numbers depend on. This file holds no time, host name or path: the same run gives the same bytes."
-    return el("div", el("p", note, class_="note"), again, provenance_table({**facts, **rest}))
+    return el("div", el("p", note, class_="note"), again, provenance_panels({**facts, **rest}))

@@ -9,19 +9,19 @@ from importlib.resources import files
 
 from anyscene.report.markup import Markup, el
 
-__all__ = ["page", "section"]
+__all__ = ["page"]
 
 _ICON = "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'><circle cx='4' cy='4' r='3' fill='%231d63b8'/><circle cx='12' cy='12' r='3' fill='%23c2541b'/><path d='M5 5l6 6' stroke='%23808080'/></svg>"
 """Two objects and a relation. The name space is a name: nothing is loaded from it."""
 
 
-def page(title: str, header: Markup, sections: Sequence[tuple[str, str, Markup]]) -> str:
+def page(name: str, header: Markup, sections: Sequence[tuple[str, str, str, Markup]]) -> str:
     """A whole HTML document.
 
     Args:
-        title: of the document.
+        name: of the document.
         header: what stands above the sections.
-        sections: id, title and contents of each, in order.
+        sections: id, name in the list of sections, title and contents of each, in order.
     """
     style, script = _asset("style.css"), _asset("tables.js")
     policy = f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
@@ -32,18 +32,18 @@ def page(title: str, header: Markup, sections: Sequence[tuple[str, str, Markup]]
         el("meta", name="viewport", content="width=device-width, initial-scale=1"),
         el("meta", name="color-scheme", content="light dark"),
         el("meta", name="generator", content="anyscene"),
-        el("title", title),
+        el("title", name),
         el("link", rel="icon", href=f"data:image/svg+xml,{_ICON}"),
         el("style", Markup(style)),
     )
-    links = el("nav", el("ul", [el("li", el("a", name, href=f"#{anchor}")) for anchor, name, _ in sections]), aria_label="Sections")
-    main = el("main", [section(anchor, name, contents) for anchor, name, contents in sections], id="main")
+    links = el("nav", el("ul", [el("li", el("a", name, href=f"#{anchor}")) for anchor, name, _, _ in sections]), aria_label="Sections")
+    main = el("main", [_section(anchor, title, contents) for anchor, _, title, contents in sections], id="main")
     skip = el("a", "Skip to the contents", href="#main", class_="skip")
     body = el("body", skip, header, links, main, el("script", Markup(script)))
     return "<!DOCTYPE html>\n" + el("html", head, "\n", body, lang="en") + "\n"
 
 
-def section(anchor: str, name: str, contents: Markup) -> Markup:
+def _section(anchor: str, name: str, contents: Markup) -> Markup:
     """A section under its heading, on a line of its own in the file."""
     return el("section", el("h2", name, id=f"{anchor}-title"), contents, "\n", id=anchor, aria_labelledby=f"{anchor}-title")
 

@@ -11,7 +11,7 @@ from anyscene.report.markup import Child, Markup, el
 from anyscene.report.plots import interval_bar
 from anyscene.report.words import DEFINITIONS, GROUPS, SCORE_NAMES, label_of
 
-__all__ = ["corrected_table", "figures", "in_order", "judge_table", "ordered_skills", "provenance_table", "score_table", "skill_tables", "table"]
+__all__ = ["corrected_table", "figures", "in_order", "judge_table", "ordered_skills", "provenance_panels", "score_table", "skill_tables", "table"]
 
 MOST_ROWS = 200
 """Of one table of skills; a vocabulary has thousands of objects."""
@@ -139,18 +139,24 @@ def _interval(estimate: Estimate) -> Markup:
     return el("td", f"{percent(ends[0])} – {percent(ends[1])}" if ends else "–", class_="number quiet")
 
 
-def provenance_table(provenance: Mapping[str, Any]) -> Markup:
-    """Everything that the run's manifest says, one line per value; lists of more than a dozen are counted."""
-    rows = [el("tr", el("th", name, scope="row"), el("td", el("code", value, dir="auto"))) for name, value in _flat(provenance, "")]
-    return el("div", el("table", el("tbody", rows), class_="provenance"), class_="scroll", tabindex="0", role="group", aria_label="Provenance")
+def provenance_panels(provenance: Mapping[str, Any]) -> Markup:
+    """Everything that the run's manifest says: a panel per group of values, lists of more than a dozen counted."""
+    alone = {key: value for key, value in provenance.items() if not isinstance(value, Mapping)}
+    groups = [("run", alone), *((key, value) for key, value in provenance.items() if isinstance(value, Mapping))]
+    panels = []
+    for title, group in groups:
+        lines = [el("div", el("dt", name), el("dd", el("code", value, dir="auto"))) for name, value in _flat(group, "")]
+        if lines:
+            panels.append(el("section", el("h3", label_of(title).capitalize()), el("dl", lines), class_="panel"))
+    return el("div", panels, class_="panels provenance")
 
 
 def _flat(value: Any, where: str) -> Iterable[tuple[str, str]]:
-    if isinstance(value, Mapping) and value:
+    if isinstance(value, Mapping):
         for key, one in value.items():
             yield from _flat(one, f"{where} › {label_of(str(key))}" if where else label_of(str(key)))
     elif isinstance(value, (list, tuple)):
         shown = json.dumps(value, ensure_ascii=False, default=str) if len(value) <= 12 else f"{count(len(value))} values"
         yield where, shown[:LONGEST]
     else:
-        yield where, MISSING if value is None else str(value)[:LONGEST]
+        yield where, MISSING if value is None else "none" if value == "" else str(value)[:LONGEST]
