@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -155,7 +155,7 @@ class _Problem:
         larger = _longest([(a, b) for a, b, word in edges if word == LARGER], size)
         for table, words in ((across, ACROSS), (down, DOWN), (larger, (LARGER,))):
             if any(table[node][node] > 0 for node in range(size)):
-                raise UnsatisfiableSceneError(f"the relations {' and '.join(map(repr, words))} go round in a circle; nothing can be drawn so")
+                raise UnsatisfiableSceneError(f"the relations {' and '.join(map(repr, words))} go round in a circle")
         compared = {node for a, b, word in edges if word == LARGER for node in (a, b)}
         sizes = tuple(value_of(graph, place, "size") for place in range(size))
         if any(sizes[node] for node in compared):
@@ -212,7 +212,7 @@ Square = tuple[int, int, int]
 """Left and top unit, and side."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def _column(height: int) -> int:
     """Bits at the start of so many rows of the lattice."""
     return sum(1 << (UNITS * row) for row in range(height))

@@ -140,7 +140,7 @@ def inside(shape: str, u: Floats, v: Floats) -> Bools:
     if shape == "heart":
         x, y = u * 1.16, 0.14 - v * 1.16
         ball = x * x + y * y - 1.0
-        return ball * ball * ball - x * x * y * y * y <= 0.0
+        return np.asarray(ball * ball * ball - x * x * y * y * y <= 0.0)
     if shape == "crescent":
         return (u * u + v * v <= 1.0) & ((u - 0.5) ** 2 + v * v >= 0.78**2)
     if shape == "arrow":
@@ -181,7 +181,7 @@ def marked(pattern: str, u: Floats, v: Floats) -> Bools:
     if pattern == "striped":
         return np.broadcast_to((np.abs(u) >= 0.2) & (np.abs(u) < 0.6), np.broadcast_shapes(np.shape(u), np.shape(v)))
     if pattern == "checkered":
-        return (np.abs(u) < 1 / 3) == (np.abs(v) < 1 / 3)
+        return np.asarray((np.abs(u) < 1 / 3) == (np.abs(v) < 1 / 3))
     if pattern == "dotted":
         return ((u + 0.31) % 0.62 - 0.31) ** 2 + ((v + 0.31) % 0.62 - 0.31) ** 2 <= 0.2**2
     raise KeyError(pattern)
@@ -220,7 +220,7 @@ def background_marked(pattern: str, x: Floats, y: Floats) -> Bools:
     if pattern == "lined":
         return np.broadcast_to(down < 0.5, shape)
     if pattern == "checkered":
-        return (across < 0.5) == (down < 0.5)
+        return np.asarray((across < 0.5) == (down < 0.5))
     if pattern == "dotted":
         return (np.abs(across - 0.25) <= 0.25) & (np.abs(down - 0.25) <= 0.25)
     raise KeyError(pattern)

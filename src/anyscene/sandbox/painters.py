@@ -22,7 +22,6 @@ from anyscene.language import parse
 from anyscene.media import Media
 from anyscene.media.media import MODALITIES
 from anyscene.models import Failure
-from anyscene.sandbox import looks
 from anyscene.sandbox.layout import AXES, UnsatisfiableSceneError, copies, lay_out
 from anyscene.sandbox.loading import load_sandbox_taxonomy
 from anyscene.sandbox.looks import Seen
@@ -104,7 +103,7 @@ class KnowsTruth(Protocol):
     """A model that can say what its media really show."""
 
     def details(self, caption: str, seed: int) -> Mapping[str, object]:
-        """As plain JSON values: ``truth`` (the graph really drawn, as in a record), ``flaws``, ``seen`` (what ``truth.answer_from`` takes)."""
+        """As plain JSON values: ``truth`` (the graph really drawn, as in a record), ``flaws``, and ``seen`` (see ``looks.Seen``)."""
         ...
 
 
@@ -220,7 +219,7 @@ class Painter:
     def details(self, caption: str, seed: int) -> Mapping[str, object]:
         """As ``KnowsTruth`` has it. Raises as ``drawn`` does."""
         drawn = self.drawn(caption, seed)
-        nothing = {"objects": [], "relations": [], "scene_attributes": []}
+        nothing: dict[str, object] = {"objects": [], "relations": [], "scene_attributes": []}
         return {
             "truth": nothing if drawn.graph is None else drawn.graph.to_dict(),
             "flaws": [asdict(one) for one in drawn.flaws],

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from anyscene.errors import SpecError
 from anyscene.media.media import MODALITIES
 from anyscene.sandbox import looks
-from anyscene.sandbox.drawing import Patch, backdrop, draw, draw_solids, paint_frame
+from anyscene.sandbox.drawing import Patch, draw, draw_solids
 from anyscene.sandbox.layout import Place, UnsatisfiableSceneError, lay_out, value_of
 from anyscene.sandbox.looks import Seen, Thing
 from anyscene.scene.graph import SceneAttribute, SceneGraph
@@ -182,9 +182,7 @@ def _pixels(canvas: Floats) -> NDArray[np.uint8]:
 
 
 def _boxes(seen: Seen, size: int) -> NDArray[np.float64]:
-    rows = [
-        (one.x - abs(one.width) / 2, one.y - one.height / 2, one.x + abs(one.width) / 2, one.y + one.height / 2) for one in seen.things
-    ]
+    rows = [(one.x - abs(one.width) / 2, one.y - one.height / 2, one.x + abs(one.width) / 2, one.y + one.height / 2) for one in seen.things]
     return np.array(rows, dtype=np.float64).reshape(-1, 4) * size
 
 
@@ -207,9 +205,7 @@ def _moved(seen: Seen, part: float) -> Seen:
     if grow == 1.0 and slide == 0.0:
         return seen
     things = tuple(
-        replace(
-            one, x=0.5 + (one.x - 0.5) * grow + slide, y=0.5 + (one.y - 0.5) * grow, width=one.width * grow, height=one.height * grow
-        )
+        replace(one, x=0.5 + (one.x - 0.5) * grow + slide, y=0.5 + (one.y - 0.5) * grow, width=one.width * grow, height=one.height * grow)
         for one in seen.things
     )
     return replace(seen, things=things)
