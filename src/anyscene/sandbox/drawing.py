@@ -22,9 +22,10 @@ Bools = NDArray[np.bool_]
 FINE, COARSE = 4, 2
 FINE_TO = 256
 """Samples a side in each pixel, for pictures up to this size and above."""
-SLICES = 7
 THICKNESS = 0.06
-"""A solid is an outline drawn this deep (fraction of the picture's side), in so many slices."""
+"""A solid is a plate this thick (fraction of the picture's side), cut along the outline."""
+EDGE_ON = 9
+"""Samples that a plate seen edge-on is wide, before its thickness is added: enough to meet every part of its outline."""
 SIDE_LIGHT = 0.6
 """How much of its colour a solid's side keeps."""
 
@@ -32,17 +33,17 @@ Patch = tuple[int, int, Floats, Floats]
 """(top row, left column, ``(rows, columns)`` share of each pixel that is covered, the same by the pattern's second colour)."""
 
 
-def cover(thing: Thing, size: int, smallest_width: float = 0.0) -> Patch | None:
+def cover(thing: Thing, size: int, sweep: float = 0.0) -> Patch | None:
     """How much of each pixel a thing covers, within the smallest patch that holds it; None where it lies outside the picture.
 
     Args:
-        thing: a negative width mirrors it.
+        thing: a negative width mirrors it; no width at all is drawn as a thin line of its outline's height.
         size: of the picture, in pixels.
-        smallest_width: it is drawn at least this wide (fraction of the picture's side).
+        sweep: it is smeared level over this length (fraction of the picture's side), half to each side.
     """
     samples = FINE if size <= FINE_TO else COARSE
-    width = max(abs(thing.width), smallest_width)
-    left, right = _span(thing.x, width, size)
+    width = max(abs(thing.width), EDGE_ON / (samples * size))
+    left, right = _span(thing.x, width + sweep, size)
     top, bottom = _span(thing.y, thing.height, size)
     if right <= left or bottom <= top:
         return None
@@ -50,6 +51,8 @@ def cover(thing: Thing, size: int, smallest_width: float = 0.0) -> Patch | None:
     u = (-across if thing.width < 0 else across)[None, :]
     v = (((np.arange(top * samples, bottom * samples) + 0.5) / (samples * size) - thing.y) * (2 / thing.height))[:, None]
     filled = looks.inside(thing.shape, u, v)
+    if sweep:
+        filled = _smeared(filled, round(sweep * samples * size / 2))
     share = _pooled(filled, samples)
     if thing.pattern == "plain":
         return top, left, share, np.zeros_like(share)
@@ -59,6 +62,12 @@ def cover(thing: Thing, size: int, smallest_width: float = 0.0) -> Patch | None:
 def _span(center: float, length: float, size: int) -> tuple[int, int]:
     """First pixel and the one after the last that a length around a centre meets, within the picture."""
     return max(int(np.floor((center - length / 2) * size)), 0), min(int(np.ceil((center + length / 2) * size)), size)
+
+
+def _smeared(filled: Bools, reach: int) -> Bools:
+    """What lies within so many samples to the left or right of what is filled."""
+    before = np.cumsum(np.pad(filled, ((0, 0), (reach + 1, reach))), axis=1, dtype=np.int32)
+    return np.asarray(before[:, 2 * reach + 1 :] > before[:, : -2 * reach - 1])
 
 
 def _pooled(samples: Bools, side: int) -> Floats:
@@ -110,19 +119,19 @@ def draw_solids(seen: Seen, size: int, turn: float) -> tuple[Floats, list[Bools]
     """
     canvas = backdrop(seen.background, seen.background_pattern, size).copy()
     masks: list[Bools] = []
-    sine, slice_depth = float(np.sin(turn)), THICKNESS / SLICES
+    lean = THICKNESS * float(np.sin(turn))
+    if abs(lean) * size * FINE < 1:
+        lean = 0.0  # no side is seen
     for thing in seen.things:
         mask = np.zeros((size, size), dtype=np.bool_)
-        for number in range(SLICES):
-            last = number == SLICES - 1
-            offset = ((SLICES - 1) / 2 - number) * slice_depth * sine * (1 if thing.width >= 0 else -1)
-            slice_ = replace(thing, x=thing.x + offset, pattern=thing.pattern if last else "plain")
-            patch = cover(slice_, size, slice_depth)
-            if patch is None:
-                continue
-            _lay(canvas, patch, patch_colors(slice_, patch, size) * (1.0 if last else SIDE_LIGHT))
-            top, left, share, _ = patch
-            mask[top : top + share.shape[0], left : left + share.shape[1]] |= share >= 0.5
+        face = replace(thing, x=thing.x - (lean if thing.width >= 0 else -lean) / 2)
+        sides = [(replace(thing, pattern="plain"), abs(lean), SIDE_LIGHT)] if lean else []
+        for part, sweep, light in (*sides, (face, 0.0, 1.0)):
+            patch = cover(part, size, sweep)
+            if patch is not None:
+                _lay(canvas, patch, patch_colors(part, patch, size) * light)
+                top, left, share, _ = patch
+                mask[top : top + share.shape[0], left : left + share.shape[1]] |= share >= 0.5
         masks = [old & ~mask for old in masks]
         masks.append(mask)
     paint_frame(canvas, seen.frame)

@@ -43,7 +43,7 @@ SCALES = (
     ((5, 6, 8), (5, 6, 7, 9, 11, 14, 18)),
 )
 """Squares of small, other and large things, and of the rungs of a ladder of things that are larger than others, roomy to crowded."""
-ATTEMPTS = (6, 12, 800)
+ATTEMPTS = (12, 24, 800)
 """Of each scale."""
 MIN_JITTER = 0.92
 MAX_THINGS = 30
@@ -232,7 +232,8 @@ class _Attempt:
     def __init__(self, problem: _Problem, sizes: Sequence[int], key: int, number: int) -> None:
         self.problem, self.sizes, self.key, self.drawn = problem, sizes, key, 0
         self.banded = number % 2 == 1
-        self.packed = number % 4 >= 2
+        self.packed = number % 8 >= 4
+        self.from_the_end = bool(mix_int(key) & 1)
         self.placed: list[list[Square]] = [[] for _ in sizes]
 
     def _draw(self, below: int) -> int:
@@ -330,9 +331,9 @@ class _Attempt:
         return beside[self._draw(len(beside))]
 
     def _choose(self, spots: int, side: int) -> Square:
-        """A drawn position; in a packed attempt the first one from the top or the left."""
+        """A drawn position; in a packed attempt the first one from the top, or from the bottom."""
         if self.packed:
-            place = (spots & -spots).bit_length() - 1
+            place = (spots if self.from_the_end else spots & -spots).bit_length() - 1
         else:
             bits = np.unpackbits(np.frombuffer(spots.to_bytes(UNITS * UNITS // 8, "little"), dtype=np.uint8), bitorder="little")
             places = np.flatnonzero(bits)
