@@ -66,8 +66,8 @@ def answer_table(rows: Iterable[AnswerRow], judge: str, revision: str, template:
 
 
 def part_name(block: int, attempt: int) -> str:
-    """The file of a block of media: ``part-00012.parquet``, then ``part-00012-1.parquet`` for what is asked again."""
-    return f"part-{block:05d}.parquet" if attempt == 0 else f"part-{block:05d}-{attempt}.parquet"
+    """The file of a block of media: ``part-00012.parquet``, then ``part-00012-001.parquet`` for what is asked again."""
+    return f"part-{block:05d}.parquet" if attempt == 0 else f"part-{block:05d}-{attempt:03d}.parquet"
 
 
 def write_answers(path: Path, table: pa.Table) -> None:
@@ -111,7 +111,7 @@ def read_answers(path: Path) -> pa.Table:
     """
     if path.is_file():
         return _latest(read_answer_file(path))
-    files = sorted(path.glob("*.parquet")) if path.is_dir() else []
+    files = sorted(path.glob("*.parquet"), key=lambda file: file.stem) if path.is_dir() else []
     if not files:
         raise RecordError(f"{path}: there are no answers here; a store is a folder of Parquet files, as anyscene judge writes it")
     return _latest(pa.concat_tables([read_answer_file(file) for file in files]))

@@ -75,8 +75,16 @@ class Media:
             pictures[0].save(buffer, "PNG", compress_level=PNG_LEVEL)
         else:
             duration_ms = round(1000 / (fps or 8))
+            blend = [place % 2 for place in range(len(pictures))]  # opaque frames look the same either way; Pillow would join equal ones
             pictures[0].save(
-                buffer, "PNG", save_all=True, append_images=pictures[1:], duration=duration_ms, loop=0, compress_level=PNG_LEVEL
+                buffer,
+                "PNG",
+                save_all=True,
+                append_images=pictures[1:],
+                duration=duration_ms,
+                loop=0,
+                blend=blend,
+                compress_level=PNG_LEVEL,
             )
         return cls(pictures, buffer.getvalue(), modality, ".png", fps)
 
