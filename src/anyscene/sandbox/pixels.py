@@ -1,0 +1,112 @@
+"""The pixel judge: answers questions about any picture from its pixels.
+
+It knows how the words of the sandbox look (``looks``) and the grammar of questions (``queries``), and nothing of the graph, the caption or
+the right answers. Its probabilities come from how much better one guess fits the pixels than the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anyscene.judges.protocol import Answer
+from anyscene.language.question import Question
+from anyscene.media import Media
+from anyscene.sandbox.clips import movement_chances, transition_chances
+from anyscene.sandbox.fitting import see
+from anyscene.sandbox.loading import load_sandbox_taxonomy
+from anyscene.sandbox.queries import Asked, Has, Relates, SceneHas, read_question
+from anyscene.sandbox.statements import Sight
+from anyscene.taxonomy import Taxonomy
+
+__all__ = ["REVISION", "PixelJudge"]
+
+REVISION = "1"
+"""Changed whenever an answer may change."""
+UNDECIDED = 0.02
+"""A yes/no question whose probability is as near to a half as this is not decided."""
+CLEAR = 0.4
+"""Share of all that has colour that must be explained by things."""
+
+
+class PixelJudge:
+    """A judge that looks at the pixels (``Judge``).
+
+    Args:
+        taxonomy: the sandbox's vocabulary; by default the one that is shipped.
+    """
+
+    name = "sandbox:pixels"
+    revision = REVISION
+    template = "pixels-1"
+    workers = 1
+
+    def __init__(self, taxonomy: Taxonomy | None = None) -> None:
+        self.taxonomy = load_sandbox_taxonomy() if taxonomy is None else taxonomy
+
+    def answer(self, media: Media, questions: Sequence[Question]) -> list[Answer]:
+        """One answer for each question, in order; status ``unsure`` where the picture or the question does not tell."""
+        sight, clear = look_at(media, self.taxonomy)
+        return [self._answer(sight, clear, question) for question in questions]
+
+    def _answer(self, sight: Sight, clear: float, question: Question) -> Answer:
+        asked = read_question(question, self.taxonomy)
+        if asked is None:
+            return Answer(None, None, "the question is not in the words of the sandbox", "unsure")
+        if clear < CLEAR and not isinstance(asked.candidates[0][1], SceneHas):
+            return Answer(None, clear, "nothing can be made out", "unsure")
+        if asked.form == "yes_no":
+            return _yes_no(sight.probability(asked.candidates[0][1]))
+        return _chosen(sight, asked)
+
+
+def look_at(media: Media, taxonomy: Taxonomy) -> tuple[Sight, float]:
+    """What a media shows, and how much of its colour that explains, 0 to 1."""
+    looked = see(media.array(0))
+    whole: dict[str, dict[str, float]] = {kind: dict(chances) for kind, chances in looked.picture.chances.items()}
+    if media.modality == "video" and len(media.frames) > 1:
+        whole["camera_movement"] = movement_chances(media.frames, looked.picture)
+        whole["transition"] = transition_chances(media.frames)
+    else:
+        whole["camera_movement"] = whole["transition"] = {"": 1.0}
+    fits = looked.fits
+    sight = Sight(tuple(fit.thing for fit in fits), tuple(fit.there for fit in fits), whole, taxonomy)
+    return sight, looked.explained
+
+
+def _yes_no(chance: float) -> Answer:
+    chance = float(np.clip(chance, 0.001, 0.999))
+    if abs(chance - 0.5) < UNDECIDED:
+        return Answer(chance, 1.0, "cannot tell", "unsure")
+    return Answer(chance, 1.0, "yes" if chance > 0.5 else "no")
+
+
+def _chosen(sight: Sight, asked: Asked) -> Answer:
+    """The likeliest of choices, or of the answers that an open question may have."""
+    first = asked.candidates[0][1]
+    if isinstance(first, (Has, Relates)):
+        subject = first.noun if isinstance(first, Has) else first.subject
+        if sight.presence(subject) < 0.5:
+            return Answer(None, None, "there is no such thing", "unsure")
+    chances = np.array([sight.probability(query) for _, query in asked.candidates], dtype=np.float64)
+    if chances.max(initial=0.0) < 0.05:
+        return Answer(None, float(chances.max(initial=0.0)), "none of the answers fits", "unsure")
+    if asked.form == "open" and isinstance(first, Relates):
+        chances = _nearest_first(sight, asked, chances)
+    shares = chances / chances.sum()
+    best = int(np.argmax(shares))
+    if asked.form == "open":
+        return Answer(None, 1.0, asked.candidates[best][0])
+    return Answer(None, 1.0, asked.candidates[best][0], probabilities=tuple(map(float, shares)))
+
+
+def _nearest_first(sight: Sight, asked: Asked, chances: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of several things that a relation holds to, the nearest is meant; one thing is named in the singular, more in the plural."""
+    weighted = chances.copy()
+    likely = [place for place in range(len(chances)) if chances[place] >= 0.5]
+    order = sorted(likely, key=lambda place: sight.nearness(asked.candidates[place][1]))  # type: ignore[arg-type]
+    for rank, place in enumerate(order):
+        weighted[place] *= 0.5**rank
+    return weighted

@@ -1,0 +1,309 @@
+"""From a picture to its parts: frame, background with its pattern, and one blob for each thing.
+
+Things are saturated and backgrounds grey, so everything begins with *chroma*: the part of a pixel's colour that is not grey, a vector in
+a plane whose angle is the hue. Light, shade, and a fringe that blends into grey change its length but not its angle; and over grey its
+length is proportional to how much of the pixel a thing covers. Neighbouring pixels of about one hue are one blob.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from anyscene.sandbox import looks
+
+__all__ = ["Blob", "Picture", "chroma_of", "picture_of", "segment"]
+
+Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+LARGEST = 128
+"""Longer sides are reduced to at most this many pixels."""
+SMALLEST_CHROMA = 16.0
+"""Length of the chroma from which a pixel may belong to a thing; the palest colours of the palette have about 150."""
+HUE_STEP = 0.88
+"""Cosine of the largest hue difference of neighbours within a thing (28 degrees)."""
+FRAME_SPREAD = 0.30
+"""Standard deviation of a frame's colour, relative to its chroma."""
+LEVEL_SPREAD = 12.0
+"""Standard deviation of a background's level."""
+MAX_BLOBS = 48
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture ready to be measured.
+
+    Attributes:
+        pixels: ``(height, width, 3) float32``, 0 to 255.
+        chroma: ``(height, width, 2) float32``, with that of the background taken away.
+        ground: ``(height, width, 3) float32``: the background without anything before it, its pattern included.
+        inner: ``(height, width) bool``: pixels that no frame covers.
+        noise: standard deviation of the background's levels around ``ground``.
+        chances: of ``background``, ``background_pattern`` and ``frame`` (the empty name is no frame).
+    """
+
+    pixels: Floats
+    chroma: Floats
+    ground: Floats
+    inner: Bools
+    noise: float
+    chances: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Blob:
+    """Neighbouring pixels of one hue.
+
+    Attributes:
+        label: its number among the picture's labels.
+        top, left, bottom, right: box of its pixels; the last two are one beyond.
+        mass: sum of the chroma's length over its pixels.
+        size: number of its pixels.
+        hue: ``(2,) float32`` unit vector, the direction of its chroma.
+        peak: length of the chroma where it is strongest.
+    """
+
+    label: int
+    top: int
+    left: int
+    bottom: int
+    right: int
+    mass: float
+    size: int
+    hue: Floats
+    peak: float
+
+
+def chroma_of(pixels: Floats) -> Floats:
+    """``(..., 2)`` chroma of ``(..., 3)`` levels: zero for grey, angle is hue, linear."""
+    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
+    return np.stack([red - (green + blue) * np.float32(0.5), (green - blue) * np.float32(0.8660254)], axis=-1)
+
+
+def picture_of(image: NDArray[np.uint8] | Image.Image) -> Picture:
+    """Reads frame and background of a picture of any size."""
+    pixels = _reduced(image)
+    height, width = pixels.shape[:2]
+    chroma = chroma_of(pixels)
+    frame = _frame_chances(chroma)
+    inner = np.ones((height, width), dtype=np.bool_)
+    if frame[""] < 0.5:
+        rows, columns = (int(np.ceil(looks.FRAME_WIDTH * side - 0.01)) for side in (height, width))
+        inner[:rows] = inner[height - rows :] = False
+        inner[:, :columns] = inner[:, width - columns :] = False
+    return _grounded(pixels, chroma, inner, frame)
+
+
+def _reduced(image: NDArray[np.uint8] | Image.Image) -> Floats:
+    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    longest = max(picture.size)
+    if longest > LARGEST:
+        scale = LARGEST / longest
+        size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+        picture = picture.resize(size, Image.Resampling.BOX)
+    return np.asarray(picture.convert("RGB"), dtype=np.float32)
+
+
+# ---- frame and background -------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def _frame_chromas() -> tuple[tuple[str, ...], Floats]:
+    return tuple(looks.FRAMES), chroma_of(np.array(list(looks.FRAMES.values()), dtype=np.float32))
+
+
+def _frame_chances(chroma: Floats) -> dict[str, float]:
+    """Probabilities of frames and of none, from the outermost pixels: the four sides must agree."""
+    names, colors = _frame_chromas()
+    sides = np.stack([np.median(side, axis=0) for side in (chroma[0], chroma[-1], chroma[:, 0], chroma[:, -1])])
+    candidates = np.concatenate([colors, np.zeros((1, 2), dtype=np.float32)])
+    scale = np.append(np.linalg.norm(colors, axis=1), np.linalg.norm(colors, axis=1).mean()) * FRAME_SPREAD
+    away = np.linalg.norm(sides[None] - candidates[:, None], axis=2) / scale[:, None]
+    weight = -0.5 * np.sum(np.minimum(away, 6.0) ** 2, axis=1)
+    chances = _softmax(weight)
+    return dict(zip((*names, ""), map(float, chances), strict=True))
+
+
+def _softmax(weight: NDArray[np.floating]) -> NDArray[np.float64]:
+    power = np.exp(np.asarray(weight, dtype=np.float64) - float(np.max(weight)))
+    return np.asarray(power / power.sum(), dtype=np.float64)
+
+
+@lru_cache(maxsize=16)
+def _ground_patterns(height: int, width: int) -> Floats:
+    """``(patterns, height, width)``: share of each pixel that has the pattern's ink, without the plain one."""
+    fine = 8
+    y = ((np.arange(height * fine) + 0.5) / (height * fine))[:, None]
+    x = ((np.arange(width * fine) + 0.5) / (width * fine))[None, :]
+    names = [name for name in looks.BACKGROUND_PATTERNS if name != "plain"]
+    maps = np.stack([looks.background_marked(name, x, y) for name in names]).astype(np.float32)
+    return np.asarray(maps.reshape(len(names), height, fine, width, fine).mean(axis=(2, 4)), dtype=np.float32)
+
+
+def _grounded(pixels: Floats, chroma: Floats, inner: Bools, frame: Mapping[str, float]) -> Picture:
+    """Fits the background: its level and its pattern, from the pixels that have no hue and stand away from those that have one."""
+    height, width = inner.shape
+    strength = np.hypot(chroma[..., 0], chroma[..., 1], dtype=np.float32)
+    bare = inner & ~_grown((strength > 2 * SMALLEST_CHROMA) & inner)
+    if bare.sum() < 0.04 * bare.size:
+        limit = np.quantile(strength[inner], 0.1) if inner.any() else 0.0
+        bare = inner & (strength <= limit)
+    values = pixels[bare]
+    grey = values.mean(axis=1)
+    maps = _ground_patterns(height, width)
+    names = [name for name in looks.BACKGROUND_PATTERNS if name != "plain"]
+    ink = maps[:, bare]
+    middle = float(np.median(grey)) if len(grey) else 128.0
+    rest = grey - middle
+    if len(grey):  # what lies far from both levels of a pattern is no background
+        near = np.abs(rest) <= 2 * looks.INK_STEP
+        values, grey, ink = values[near], grey[near], ink[:, near]
+    level, step, spread = _lines(grey, ink)
+    dark = np.append(level, grey.mean() if len(grey) else middle) < 2 * looks.INK_STEP
+    wanted = np.where(dark, looks.INK_STEP, -looks.INK_STEP)[: len(names)].astype(np.float64)
+    step = np.where(dark[: len(names)], np.clip(step, 0.5 * wanted, 1.5 * wanted), np.clip(step, 1.5 * wanted, 0.5 * wanted))
+    level = grey.mean() - step * ink.mean(axis=1) if len(grey) else np.full(len(names), middle)
+    error = np.append(
+        [np.mean((grey - base - slope * own) ** 2) if len(grey) else 0.0 for base, slope, own in zip(level, step, ink, strict=True)],
+        grey.var() if len(grey) else 0.0,
+    )
+    noise = float(max(error.min(), 4.0))
+    independent = max(len(grey) / 8, 1.0)
+    pattern = _softmax(-error * independent / (2 * noise))
+    best = int(np.argmax(pattern))
+    base = float(level[best]) if best < len(names) else float(grey.mean() if len(grey) else middle)
+    tint = values.mean(axis=0) - grey.mean() if len(grey) else np.zeros(3, dtype=np.float32)
+    ground = np.full((height, width), base, dtype=np.float32)
+    if best < len(names):
+        ground += np.float32(step[best]) * maps[best]
+    full = ground[..., None] + tint.astype(np.float32)
+    backgrounds = np.array([color[0] for color in looks.BACKGROUNDS.values()], dtype=np.float64)
+    chances = {
+        "background": dict(zip(looks.BACKGROUNDS, map(float, _softmax(-0.5 * ((base - backgrounds) / LEVEL_SPREAD) ** 2)), strict=True)),
+        "background_pattern": dict(zip((*names, "plain"), map(float, pattern), strict=True)),
+        "frame": dict(frame),
+    }
+    del spread
+    centred = np.where(inner[..., None], chroma - chroma_of(tint.astype(np.float32)), np.float32(0))
+    return Picture(pixels, centred, full, inner, float(np.sqrt(error.min())), chances)
+
+
+def _lines(grey: Floats, ink: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Least squares of grey = level + step * ink, for each pattern."""
+    if not len(grey):
+        zero = np.zeros(len(ink))
+        return zero, zero, zero
+    centred = ink - ink.mean(axis=1, keepdims=True)
+    spread = np.maximum((centred * centred).mean(axis=1), 1e-6).astype(np.float64)
+    step = (centred * (grey - grey.mean())).mean(axis=1) / spread
+    return grey.mean() - step * ink.mean(axis=1), step, spread
+
+
+# ---- blobs --------------------------------------------------------------------------------------------------------------------------
+
+
+def _grown(mask: Bools) -> Bools:
+    """The mask and the pixels around it, corners included."""
+    wide = mask.copy()
+    wide[:, 1:] |= mask[:, :-1]
+    wide[:, :-1] |= mask[:, 1:]
+    tall = wide.copy()
+    tall[1:] |= wide[:-1]
+    tall[:-1] |= wide[1:]
+    return tall
+
+
+def _smooth(values: Floats) -> Floats:
+    """Each pixel averaged with its neighbours, 1 2 1 along both axes."""
+    padded = np.pad(values, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    rows = padded[:-2] + 2 * padded[1:-1] + padded[2:]
+    return np.asarray((rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]) / np.float32(16), dtype=np.float32)
+
+
+def segment(picture: Picture) -> tuple[Ints, list[Blob]]:
+    """Blobs of a picture.
+
+    Returns:
+        ``(height, width)`` labels (0 for none), and the blobs, those of most mass first.
+    """
+    chroma = picture.chroma
+    grain = _chroma_noise(chroma)
+    if grain > 6.0:
+        chroma = _smooth(chroma)
+        grain *= 0.4
+    strength = np.hypot(chroma[..., 0], chroma[..., 1], dtype=np.float32)
+    colored = (strength > max(SMALLEST_CHROMA, 4.5 * grain)) & picture.inner
+    unit = chroma / np.maximum(strength, np.float32(1e-3))[..., None]
+    labels = _components(colored, unit)
+    return labels, _blobs(labels, chroma, strength)
+
+
+def _chroma_noise(chroma: Floats) -> float:
+    """Standard deviation of the grain of the chroma, from differences of neighbours; most neighbours lie within one thing."""
+    if min(chroma.shape[:2]) < 2:
+        return 0.0
+    steps = np.abs(chroma[:, 1:] - chroma[:, :-1])
+    return float(np.median(steps)) / 0.6745 / float(np.sqrt(2))
+
+
+def _components(colored: Bools, unit: Floats) -> Ints:
+    """Labels of pixels that hang together: neighbours, both coloured, of about one hue. Runs along rows are joined across rows."""
+    height, width = colored.shape
+    level = colored[:, 1:] & colored[:, :-1] & (np.einsum("ijk,ijk->ij", unit[:, 1:], unit[:, :-1]) > HUE_STEP)
+    upright = colored[1:] & colored[:-1] & (np.einsum("ijk,ijk->ij", unit[1:], unit[:-1]) > HUE_STEP)
+    begins = np.ones((height, width), dtype=np.int64)
+    begins[:, 1:] = ~level
+    run = np.cumsum(begins.ravel()).reshape(height, width) - 1
+    count = int(run[-1, -1]) + 1
+    pairs = np.unique(run[:-1][upright] * count + run[1:][upright])
+    parent = list(range(count))
+    for first, second in zip((pairs // count).tolist(), (pairs % count).tolist(), strict=True):
+        while parent[first] != first:
+            parent[first] = first = parent[parent[first]]
+        while parent[second] != second:
+            parent[second] = second = parent[parent[second]]
+        if first != second:
+            parent[max(first, second)] = min(first, second)
+    roots = np.array(parent, dtype=np.int64)
+    while not np.array_equal(roots, roots[roots]):
+        roots = roots[roots]
+    root = np.where(colored, roots[run], -1)
+    found, place = np.unique(root, return_inverse=True)
+    return np.asarray(place.reshape(height, width) + (0 if found[0] < 0 else 1), dtype=np.int64)
+
+
+def _blobs(labels: Ints, chroma: Floats, strength: Floats) -> list[Blob]:
+    """The blobs behind the labels; specks are left out."""
+    rows, columns = np.nonzero(labels)
+    if not len(rows):
+        return []
+    own = labels[rows, columns]
+    count = int(own.max()) + 1
+    size = np.bincount(own, minlength=count)
+    power = strength[rows, columns].astype(np.float64)
+    mass = np.bincount(own, power, count)
+    across, down = (np.bincount(own, chroma[rows, columns, axis].astype(np.float64), count) for axis in (0, 1))
+    peak = np.zeros(count)
+    np.maximum.at(peak, own, power)
+    first_row, last_row = np.full(count, labels.shape[0]), np.full(count, -1)
+    first_column, last_column = np.full(count, labels.shape[1]), np.full(count, -1)
+    np.minimum.at(first_row, own, rows)
+    np.maximum.at(last_row, own, rows)
+    np.minimum.at(first_column, own, columns)
+    np.maximum.at(last_column, own, columns)
+    blobs = []
+    for label in np.argsort(-mass, kind="stable")[:MAX_BLOBS].tolist():
+        if not size[label]:
+            break
+        length = float(np.hypot(across[label], down[label])) or 1.0
+        hue = np.array([across[label] / length, down[label] / length], dtype=np.float32)
+        box = (int(first_row[label]), int(first_column[label]), int(last_row[label]) + 1, int(last_column[label]) + 1)
+        blobs.append(Blob(label, *box, float(mass[label]), int(size[label]), hue, float(peak[label])))
+    return blobs
