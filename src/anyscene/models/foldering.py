@@ -148,7 +148,9 @@ def from_names(root: Path, units: Sequence[Path]) -> Shelves:
         int(stem) if folder and in_folders else int(tail[2]) if tail else -1
         for stem, folder, tail in zip(stems, folders, tails, strict=True)
     ]
-    first_sample = 1 if min(numbers) == 1 else 0
+    bare = {stem for stem, number in zip(stems, numbers, strict=True) if number < 0}
+    begun = {tail[1] for tail in tails if tail}
+    first_sample = 1 if min((number for number in numbers if number >= 0), default=0) == 1 and not bare & begun else 0
     shelves = Shelves(by_words=True, first_sample=first_sample)
     shelves.files = list(units)
     for unit, stem, folder, tail in zip(units, stems, folders, tails, strict=True):

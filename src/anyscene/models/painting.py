@@ -78,6 +78,8 @@ def paint(
     todo = [task for task in tasks if (task.record["id"], task.sample) not in done]
     try:
         if todo:
+            if match := getattr(model, "match", None):
+                say(match(records, samples).line(), quiet=quiet)
             with progress(len(tasks), "media", done=len(tasks) - len(todo), quiet=quiet) as advance:
                 for start in range(0, len(todo), model.batch_size):
                     batch = todo[start : start + model.batch_size]
@@ -137,7 +139,7 @@ def _make(media: MediaFolder, model: Model, batch: Sequence[_Task]) -> Iterator[
         media.write(name, one)
         details = ""
         if isinstance(model, KnowsTruth):
-            details = json.dumps({"truth": model.truth(record["caption"], task.seed).to_dict()}, ensure_ascii=False)
+            details = json.dumps(model.details(record["caption"], task.seed), ensure_ascii=False)
         yield MediaEntry(*common, name, one.sha256, "made", details=details)
 
 
@@ -146,7 +148,8 @@ def _find(model: Finds, task: _Task) -> Media | Failure:
     if isinstance(found, Failure):
         return found
     try:
-        return read_media(found, getattr(model, "modality", "image"))
+        read = getattr(model, "read", None)  # films and folders of views are more than a file of pictures
+        return read(found) if read is not None else read_media(found, getattr(model, "modality", "image"))
     except MediaError as error:
         return Failure("failed", str(error))
 
