@@ -40,7 +40,9 @@ class Browser:
             os.dup2(high[1], 4)
 
         command = [CHROMIUM, *FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"]
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, close_fds=False, preexec_fn=pipes)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, close_fds=False, preexec_fn=pipes
+        )
         os.close(down_read)
         os.close(up_write)
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
@@ -65,7 +67,9 @@ class Browser:
         """Loads a local file in a window of that size, and waits until it is loaded."""
         self.events.clear()
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
-        self.call("Emulation.setEmulatedMedia", media=media, features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+        self.call(
+            "Emulation.setEmulatedMedia", media=media, features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        )
         self.call("Page.navigate", url=path.resolve().as_uri())
         deadline = time.monotonic() + self.timeout_s
         while not any(one["method"] == "Page.loadEventFired" for one in self.events):

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 from PIL import Image, ImageDraw
 
+from anyscene.dataset import record_schema
 from anyscene.language.question import Question
 from anyscene.report import RunContents
 
@@ -89,18 +90,35 @@ def scene(index: int, seed: int, modality: str = "image") -> dict[str, Any]:
     scene_attributes = [{"type": "background", "value": ground}] if ground else []
     if ground:
         questions.append(question(f"q{len(questions)}", "scene_attribute", f"Is the background {ground}?", elements=["s0"]))
-    absent = draw.choice([name for name in ("heart", "moon", "ring")])
+    absent = draw.choice(("heart", "moon", "ring"))
     questions.append(question(f"q{len(questions)}", "existence", f"Is there a {absent}?", "no", elements=["o0"], foil="absent_object"))
     colour = objects[0]["attributes"][0]["value"]
     choices = draw.sample([colour, *draw.sample([c for c in list(COLOURS)[:5] if c != colour], 3)], 4)
     text = f"What color is the {names[0]}?"
-    questions.append(question(f"q{len(questions)}", "attribute", text, colour, form="choice", choices=choices, depends_on=["q0"], elements=["o0.a0"]))
+    questions.append(
+        question(f"q{len(questions)}", "attribute", text, colour, form="choice", choices=choices, depends_on=["q0"], elements=["o0.a0"])
+    )
     complexity = len(objects) + sum(len(one["attributes"]) for one in objects) + len(relations)
     described = [" ".join(["a", *(a["value"] for a in reversed(one["attributes"])), one["name"]]) for one in objects]
     related = [f"the {names[int(r['subject'][1:])]} is {r['predicate']} the {names[int(r['object'][1:])]}" for r in relations]
-    caption = f"There is {', '.join(described)}" + (f"; {' and '.join(related)}" if related else "") + (f". The background is {ground}." if ground else ".")
+    caption = (
+        f"There is {', '.join(described)}"
+        + (f"; {' and '.join(related)}" if related else "")
+        + (f". The background is {ground}." if ground else ".")
+    )
     graph = {"objects": objects, "relations": relations, "scene_attributes": scene_attributes}
-    return {"id": f"{seed:04x}-{index:06d}", "index": index, "caption": caption, "graph": graph, "complexity": complexity, "modality": modality, "questions": questions}
+    return {
+        "id": f"{seed:04x}-{index:06d}",
+        "index": index,
+        "caption": caption,
+        "graph": graph,
+        "complexity": complexity,
+        "modality": modality,
+        "plausibility": None,
+        "spec_digest": "568e54d3192129b1",
+        "seed": seed,
+        "questions": questions,
+    }
 
 
 def painted(record: dict[str, Any], size: int, phase: float = 0.0) -> Image.Image:
@@ -123,7 +141,21 @@ def painted(record: dict[str, Any], size: int, phase: float = 0.0) -> Image.Imag
         elif one["name"] == "triangle":
             draw.polygon([(x, y - side), (x - side, y + side), (x + side, y + side)], fill=fill)
         else:
-            draw.polygon([(x, y - side), (x + 0.35 * side, y), (x + side, y), (x + 0.4 * side, y + 0.4 * side), (x + 0.7 * side, y + side), (x, y + 0.6 * side), (x - 0.7 * side, y + side), (x - 0.4 * side, y + 0.4 * side), (x - side, y), (x - 0.35 * side, y)], fill=fill)
+            draw.polygon(
+                [
+                    (x, y - side),
+                    (x + 0.35 * side, y),
+                    (x + side, y),
+                    (x + 0.4 * side, y + 0.4 * side),
+                    (x + 0.7 * side, y + side),
+                    (x, y + 0.6 * side),
+                    (x - 0.7 * side, y + side),
+                    (x - 0.4 * side, y + 0.4 * side),
+                    (x - side, y),
+                    (x - 0.35 * side, y),
+                ],
+                fill=fill,
+            )
     return image.resize((size, size), Image.Resampling.LANCZOS)
 
 
@@ -137,7 +169,13 @@ def png(frames: list[Image.Image]) -> bytes:
 def answer_row(sha256: str, asked: dict[str, Any], draw: random.Random, skill: float) -> dict[str, Any] | None:
     """The judge's answer: right with the painter's skill at this kind, sometimes none at all."""
     own = Question.from_dict(asked)
-    row = {"media_sha256": sha256, "question_key": own.key, "judge": JUDGE["name"], "revision": JUDGE["revision"], "template": JUDGE["template"]}
+    row = {
+        "media_sha256": sha256,
+        "question_key": own.key,
+        "judge": JUDGE["name"],
+        "revision": JUDGE["revision"],
+        "template": JUDGE["template"],
+    }
     luck = draw.random()
     if luck < 0.004:
         return None
@@ -156,7 +194,9 @@ def answer_row(sha256: str, asked: dict[str, Any], draw: random.Random, skill: f
 SKILLS = {"existence": 0.95, "attribute": 0.85, "relation": 0.6, "scene_attribute": 0.92}
 
 
-def fake_run(scenes: int = 60, seed: int = 7, size: int = 64, modality: str = "image", better: float = 0.0, model: str = "sandbox:flawed") -> RunContents:
+def fake_run(
+    scenes: int = 60, seed: int = 7, size: int = 64, modality: str = "image", better: float = 0.0, model: str = "sandbox:flawed"
+) -> RunContents:
     """A run of so many scenes; `better` is added to the painter's skill."""
     records = [scene(index, seed, modality) for index in range(scenes)]
     files: dict[str, bytes] = {}
@@ -165,7 +205,17 @@ def fake_run(scenes: int = 60, seed: int = 7, size: int = 64, modality: str = "i
         draw = random.Random(f"paint/{seed}/{record['index']}/{better}")
         made = draw.random() > 0.03
         name = f"{record['id']}-0.png"
-        row: dict[str, Any] = {"record_id": record["id"], "index": record["index"], "sample": 0, "seed": draw.randrange(10**9), "file": name, "sha256": None, "status": "failed", "reason": "out of memory", "details": ""}
+        row: dict[str, Any] = {
+            "record_id": record["id"],
+            "index": record["index"],
+            "sample": 0,
+            "seed": draw.randrange(10**9),
+            "file": name,
+            "sha256": None,
+            "status": "failed",
+            "reason": "out of memory",
+            "details": "",
+        }
         if made:
             wrong = json.loads(json.dumps(record))
             if better < 0.1 and draw.random() < 0.5:
@@ -179,7 +229,7 @@ def fake_run(scenes: int = 60, seed: int = 7, size: int = 64, modality: str = "i
         media.append(row)
     return RunContents(
         scores=fake_scores(model, scenes, media, answers),
-        records=records,
+        records=pa.Table.from_pylist(records, record_schema()),
         media=pa.Table.from_pylist(media, MEDIA),
         answers=pa.Table.from_pylist(answers, ANSWERS),
         read_media=files.__getitem__,
@@ -202,7 +252,12 @@ def fake_scores(model: str, scenes: int, media: list[dict[str, Any]], answers: l
 
     def skill(value: float | None, half: float = 0.03, questions: int = 500, balanced: bool = True) -> dict[str, Any]:
         strict = None if value is None else value + 0.012
-        return {"soft": estimate(value, half), "strict": estimate(strict, half), "balanced_accuracy": estimate(value - 0.03, half) if balanced and value else None, "questions": questions}
+        return {
+            "soft": estimate(value, half),
+            "strict": estimate(strict, half),
+            "balanced_accuracy": estimate(value - 0.03, half) if balanced and value else None,
+            "questions": questions,
+        }
 
     names = "circle square triangle star heart moon ring cross arrow drop leaf cloud house tree boat fish bird cup key bell".split()
     return {
@@ -211,7 +266,15 @@ def fake_scores(model: str, scenes: int, media: list[dict[str, Any]], answers: l
         "scenes": scenes,
         "samples": 1,
         "media": {"expected": len(media), "made": made, "failed": len(media) - made, "refused": 0, "missing": 0},
-        "questions": {"expected": len(answers) + 9, "answered": answered, "unsure": unsure, "unparsed": 0, "refused": 0, "failed": 0, "missing": 9},
+        "questions": {
+            "expected": len(answers) + 9,
+            "answered": answered,
+            "unsure": unsure,
+            "unparsed": 0,
+            "refused": 0,
+            "failed": 0,
+            "missing": 9,
+        },
         "headline": "soft",
         "scores": {
             "soft": estimate(0.7243, 0.0193),
@@ -226,7 +289,14 @@ def fake_scores(model: str, scenes: int, media: list[dict[str, Any]], answers: l
             "balanced_accuracy": estimate(0.8012, 0.0177),
         },
         "by": {
-            "kind": {"existence": skill(0.931, 0.012), "attribute": skill(0.846, 0.021), "count": skill(0.702, 0.041, 120), "relation": skill(0.583, 0.034), "scene_attribute": skill(0.912, 0.03, 90), "motion": skill(None, questions=0)},
+            "kind": {
+                "existence": skill(0.931, 0.012),
+                "attribute": skill(0.846, 0.021),
+                "count": skill(0.702, 0.041, 120),
+                "relation": skill(0.583, 0.034),
+                "scene_attribute": skill(0.912, 0.03, 90),
+                "motion": skill(None, questions=0),
+            },
             "attribute_type": {"color": skill(0.872), "size": skill(0.794), "pattern": skill(0.661, 0.05)},
             "relation_type": {"spatial": skill(0.583)},
             "complexity": {str(k): skill(0.93 - 0.045 * (k - 2), 0.015 + 0.004 * k) | {"questions": 900 - 70 * k} for k in range(2, 13)},
@@ -243,13 +313,27 @@ def fake_scores(model: str, scenes: int, media: list[dict[str, Any]], answers: l
                 "scene_attribute": {"sensitivity": estimate(0.99, 0.01), "specificity": None},
             },
             "reliability": [
-                {"low": k / 10, "high": (k + 1) / 10, "mean_p": k / 10 + 0.05 if k != 4 else None, "share_right": (k / 10 + 0.05) ** 1.25 if k != 4 else None, "n": (900, 240, 90, 60, 0, 70, 120, 200, 420, 1900)[k]}
+                {
+                    "low": k / 10,
+                    "high": (k + 1) / 10,
+                    "mean_p": k / 10 + 0.05 if k != 4 else None,
+                    "share_right": (k / 10 + 0.05) ** 1.25 if k != 4 else None,
+                    "n": (900, 240, 90, 60, 0, 70, 120, 200, 420, 1900)[k],
+                }
                 for k in range(10)
             ],
         },
         "corrected": {
-            "existence": {"raw": estimate(0.931, 0.012), "rogan_gladen": estimate(0.937, 0.014), "prediction_powered": estimate(0.935, 0.016)},
-            "attribute": {"raw": estimate(0.846, 0.021), "rogan_gladen": estimate(0.857, 0.025), "prediction_powered": estimate(0.851, 0.028)},
+            "existence": {
+                "raw": estimate(0.931, 0.012),
+                "rogan_gladen": estimate(0.937, 0.014),
+                "prediction_powered": estimate(0.935, 0.016),
+            },
+            "attribute": {
+                "raw": estimate(0.846, 0.021),
+                "rogan_gladen": estimate(0.857, 0.025),
+                "prediction_powered": estimate(0.851, 0.028),
+            },
             "relation": {"raw": estimate(0.583, 0.034), "rogan_gladen": estimate(0.451, 0.061), "prediction_powered": None},
         },
         "noise_floor": {"floor": 0.011, "samples": 2},

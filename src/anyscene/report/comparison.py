@@ -114,7 +114,11 @@ def p_words(value: float | None) -> str:
 def _header(a: RunContents, b: RunContents, comparison: Mapping[str, Any]) -> Markup:
     difference = Estimate.read(comparison.get("difference"))
     name = str(comparison.get("score") or "soft")
-    value = el("span", points(difference.value), el("small", "points")) if difference.known else el("span", "missing", class_="none")
+    value = (
+        el("span", points(difference.value), el("small", "points", class_="unit"))
+        if difference.known
+        else el("span", "missing", class_="none")
+    )
     ends = difference.interval
     level = percent(float(comparison.get("level") or LEVEL), 0)
     between = f"{level} interval {points(ends[0])} to {points(ends[1])}" if ends else "no interval"
@@ -133,7 +137,10 @@ def _header(a: RunContents, b: RunContents, comparison: Mapping[str, Any]) -> Ma
         figures.append(("effect size", f"{effect:+.2f}".replace("-", "\N{MINUS SIGN}")))
     warnings = [f"{run.model}: {one}" for run in (a, b) for one in warnings_of(run.scores)]
     if a.scores.get("judge") != b.scores.get("judge"):
-        warnings.insert(0, f"The two runs have different judges ({a.judge}, {b.judge}, or different revisions or templates): the difference may be theirs.")
+        warnings.insert(
+            0,
+            f"The two runs have different judges ({a.judge}, {b.judge}, or other revisions or templates): the difference may be theirs.",
+        )
     words = el("p", verdict_on(a.model, b.model, comparison), dir="auto")
     aside = el("div", words, key_figures(figures), class_="summary")
     return header_block("Anyscene comparison", f"{b.model} against {a.model}", number, aside, warnings)
@@ -153,25 +160,42 @@ def _skills(comparison: Mapping[str, Any]) -> Markup:
         rows = [Difference(label_of(one.name), one.difference, one.holds) for one in kept if one.group == group]
         legend = [("disc", "up", "better"), ("disc", "down", "worse"), ("disc", "same", "not shown to differ")]
         spoken = "; ".join(f"{row.name} {points(row.estimate.value)}" for row in rows)
-        plots.append(figure(title, "Difference in points, with its interval.", forest(rows, f"{title}, differences in points: {spoken}"), legend))
+        plots.append(
+            figure(title, "Difference in points, with its interval.", forest(rows, f"{title}, differences in points: {spoken}"), legend)
+        )
     note = "Filled marks hold after Holm's correction for all skills listed here, at 5%."
     if len(kept) < len(skills):
         note += f" Of {count(len(skills))} skills, the {MOST_ROWS} with the smallest p-values."
     body = [_skill_row(one) for one in kept]
     columns = ("Skill", "Group", "Difference", "Interval", "p", "p (Holm)")
-    return el("div", el("p", note, class_="note"), el("div", plots, class_="panels"), table(columns, body, "figures sortable", "Differences by skill"))
+    return el(
+        "div",
+        el("p", note, class_="note"),
+        el("div", plots, class_="panels"),
+        table(columns, body, "figures sortable", "Differences by skill"),
+    )
 
 
 def _skill_row(one: Skill) -> Markup:
     ends = one.difference.interval
-    between = f"{points(ends[0])} – {points(ends[1])}" if ends else "–"
+    between = f"{points(ends[0])} to {points(ends[1])}" if ends else "–"
     value = one.difference.value
     cells: list[Child] = [
         el("td", label_of(one.group), class_="number quiet"),
-        el("td", points(value), class_="number main" if value is not None else "number quiet", data_sort="" if value is None else f"{value:.6f}"),
+        el(
+            "td",
+            points(value),
+            class_="number main" if value is not None else "number quiet",
+            data_sort="" if value is None else f"{value:.6f}",
+        ),
         el("td", between, class_="number quiet"),
         el("td", p_words(one.p_value), class_="number", data_sort="" if one.p_value is None else f"{one.p_value:.6f}"),
-        el("td", p_words(one.p_adjusted), class_="number main" if one.holds else "number", data_sort="" if one.p_adjusted is None else f"{one.p_adjusted:.6f}"),
+        el(
+            "td",
+            p_words(one.p_adjusted),
+            class_="number main" if one.holds else "number",
+            data_sort="" if one.p_adjusted is None else f"{one.p_adjusted:.6f}",
+        ),
     ]
     return el("tr", el("th", label_of(one.name), scope="row", dir="auto"), cells)
 

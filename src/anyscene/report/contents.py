@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,15 +19,15 @@ class RunContents:
 
     Attributes:
         scores: what `scores.json` holds.
-        records: the scenes, as dicts or as a table.
+        records: the scenes (docs/record-format.md).
         media: one row per picture asked for (`manifest.jsonl`).
         answers: the judge's answers; rows of other judges are passed over.
-        read_media: from the name of a file in the media table to its bytes; an `OSError` or `MediaError` leaves the picture out and says so.
+        read_media: from the name of a file in the media table to its bytes; an `OSError` leaves the picture out and says so.
         provenance: what `run.json` holds; a key ``command`` is shown as the command that repeats the run.
     """
 
     scores: Mapping[str, Any]
-    records: Sequence[Mapping[str, Any]] | pa.Table
+    records: pa.Table
     media: pa.Table
     answers: pa.Table
     read_media: Callable[[str], bytes]

@@ -6,6 +6,7 @@ All choices are functions of the data alone: ties go to the earlier scene, and t
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,12 +16,12 @@ import pyarrow.compute as pc
 
 from anyscene.language.question import Question
 from anyscene.report.contents import Asked, Example, RunContents
+from anyscene.scoring.rows import ROW_STATUSES, score_rows
 
 __all__ = ["CONSIDERED", "judged_pictures", "select_examples", "selected_differences"]
 
 CONSIDERED = 5000
 """Examples are chosen among the pictures of so many first scenes: reading all questions of a larger run teaches no more."""
-_ANSWER_COLUMNS = ("media_sha256", "question_key", "p_yes", "text", "status", "probabilities")
 
 
 def select_examples(run: RunContents, most: int = 24) -> tuple[Example, ...]:
@@ -69,55 +70,60 @@ def selected_differences(a: RunContents, b: RunContents, most: int = 12) -> tupl
 
 def judged_pictures(run: RunContents) -> Iterable[Example]:
     """Every picture that was made for the first `CONSIDERED` scenes, with its questions and answers, in the order of the scenes."""
-    records = run.records.slice(0, CONSIDERED).to_pylist() if isinstance(run.records, pa.Table) else run.records[:CONSIDERED]
-    places = {record["id"]: place for place, record in enumerate(records)}
-    media = run.media.filter(pc.is_in(run.media["record_id"], value_set=pa.array(list(places), pa.string())))
-    made = [row for row in media.to_pylist() if row["status"] == "made" and row["sha256"]]
-    made.sort(key=lambda row: (places[row["record_id"]], row["sample"]))
-    answers = _answers_of(run, [row["sha256"] for row in made])
-    for row in made:
-        record = records[places[row["record_id"]]]
-        questions = [Question.from_dict(one) for one in record.get("questions") or ()]
-        yield Example("", "", record, row, tuple(_asked(one, answers.get((row["sha256"], one.key))) for one in questions))
+    records = run.records.slice(0, CONSIDERED)
+    answers = _answers_of(run)
+    rows = score_rows(records, run.media, answers)
+    media = {(row["record_id"], row["sample"]): row for row in run.media.to_pylist()}
+    replies = _replies(answers, set(rows.sha256.to_pylist()))
+    scenes, seen = records.to_pylist(), rows.scene.tolist()
+    values, credits, statuses = rows.value.tolist(), rows.credit.tolist(), rows.status.tolist()
+    first, own = rows.bank.start.tolist(), rows.question.tolist()
+    for place, (scene, sample, digest) in enumerate(zip(seen, rows.sample.tolist(), rows.sha256.to_pylist(), strict=True)):
+        if rows.media_status[place] != "made":
+            continue
+        record = scenes[scene]
+        asked = []
+        for row in range(rows.start[place], rows.start[place + 1]):
+            question = Question.from_dict(record["questions"][own[row] - first[scene]])
+            value = None if math.isnan(values[row]) else values[row]
+            right = None if value is None or credits[row] not in (0.0, 1.0) else credits[row] == 1.0
+            reply = replies.get((digest, question.key), {})
+            said = _said(question, reply) if value is not None else ""
+            asked.append(Asked(question, ROW_STATUSES[statuses[row]], value, right, said, reply.get("text") or ""))
+        yield Example("", "", record, media[record["id"], sample], tuple(asked))
 
 
-def _answers_of(run: RunContents, digests: Sequence[str]) -> dict[tuple[str, str], Mapping[str, Any]]:
-    """Answers by picture and question, of the judge of the scores alone; of two answers to one question the later stands."""
+def _answers_of(run: RunContents) -> pa.Table:
+    """The answers of the judge of the scores alone."""
     table, judge = run.answers, run.scores.get("judge")
-    keep = pc.is_in(table["media_sha256"], value_set=pa.array(sorted(set(digests)), pa.string()))
     for column, key in (("judge", "name"), ("revision", "revision"), ("template", "template")):
         wanted = judge.get(key) if isinstance(judge, Mapping) else None
         if column in table.column_names and wanted is not None:
-            keep = pc.and_(keep, pc.equal(table[column], pa.scalar(str(wanted))))
-    rows = table.filter(keep).select([name for name in _ANSWER_COLUMNS if name in table.column_names]).to_pylist()
+            table = table.filter(pc.equal(table[column], pa.scalar(str(wanted))))
+    return table
+
+
+def _replies(answers: pa.Table, digests: set[str | None]) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """What the judge said, by picture and question; as in the scores an answer replaces a failure, and of two the later one counts."""
+    wanted = pa.array(sorted(one for one in digests if one), pa.string())
+    columns = ["media_sha256", "question_key", "p_yes", "text", "status", "probabilities"]
+    rows = answers.select(columns).filter(pc.is_in(answers["media_sha256"], value_set=wanted)).to_pylist()
     found: dict[tuple[str, str], Mapping[str, Any]] = {}
     for row in rows:
-        key = (row["media_sha256"], row["question_key"])
-        if key not in found or row["status"] == "answered" or found[key]["status"] != "answered":
-            found[key] = row
+        place = (row["media_sha256"], row["question_key"])
+        if place not in found or row["status"] != "failed" or found[place]["status"] == "failed":
+            found[place] = row
     return found
 
 
-def _asked(question: Question, row: Mapping[str, Any] | None) -> Asked:
-    """The question with its answer: the value is the probability of the right answer, and is missing unless answered."""
-    if row is None:
-        return Asked(question, "missing")
-    said, value, right = row["text"] or "", None, None
-    if row["status"] == "answered":
-        chances = row.get("probabilities") or []
-        if question.form == "yes_no" and row["p_yes"] is not None:
-            value = row["p_yes"] if question.answer == "yes" else 1 - row["p_yes"]
-            right = None if value == 0.5 else value > 0.5
-            said = "yes" if row["p_yes"] > 0.5 else "no" if row["p_yes"] < 0.5 else "undecided"
-        elif question.form == "choice" and len(chances) == len(question.choices) and question.answer in question.choices:
-            value = chances[question.choices.index(question.answer)]
-            most = max(chances)
-            said = question.choices[chances.index(most)]
-            right = said == question.answer if chances.count(most) == 1 else None
-        elif question.form == "open":
-            right = " ".join(said.casefold().split()).strip(" .") == " ".join(question.answer.casefold().split()).strip(" .")
-            value = float(right)
-    return Asked(question, row["status"], value, right, said, row["text"] or "")
+def _said(question: Question, reply: Mapping[str, Any]) -> str:
+    """An answer in words: the likeliest, or the reply itself where there are no probabilities."""
+    p_yes, chances = reply.get("p_yes"), reply.get("probabilities") or []
+    if question.form == "yes_no" and p_yes is not None:
+        return "yes" if p_yes > 0.5 else "no" if p_yes < 0.5 else "undecided"
+    if question.form == "choice" and len(chances) == len(question.choices) > 0:
+        return question.choices[chances.index(max(chances))]
+    return reply.get("text") or ""
 
 
 def _instructive(pictures: Sequence[Example]) -> Iterable[Example]:
@@ -157,7 +163,10 @@ def _foil_confirmed(one: Example) -> tuple[float, str] | None:
     worst = min(wrong, key=lambda asked: asked.value or 0.0)
     strength = (sum(plain) / len(plain) if plain else 0.0) - (worst.value or 0.0)
     foil = (worst.question.foil or "").replace("_", " ")
-    return strength, f"The judge confirms what was not asked for ({foil}): “{worst.question.text}” Either the picture shows it, or the judge is at fault."
+    return (
+        strength,
+        f"The judge confirms what was not asked for ({foil}): “{worst.question.text}” The picture shows it, or the judge is at fault.",
+    )
 
 
 def _contradiction(one: Example) -> tuple[float, str] | None:

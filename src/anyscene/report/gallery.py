@@ -18,7 +18,10 @@ __all__ = ["TITLES", "gallery", "picture_card", "picture_pair"]
 TITLES = {
     "best": ("Best", "Most questions right; among equals the most complex scenes. Picked, not typical."),
     "worst": ("Worst", "Fewest questions right; among equals the simplest scenes. Picked, not typical."),
-    "instructive": ("Most instructive", "Parts that are there in the wrong relation, foils that the judge confirms, contradictions, doubts."),
+    "instructive": (
+        "Most instructive",
+        "Parts that are there in the wrong relation, foils that the judge confirms, contradictions, doubts.",
+    ),
     "sample": ("A fair sample", "Drawn without regard to the scores."),
 }
 _MARKS = {"right": "✓ right", "wrong": "✗ wrong", "open": "○ no verdict"}
@@ -71,7 +74,7 @@ def picture_pair(a: RunContents, b: RunContents, pair: tuple[Example, Example]) 
     for run, one in ((a, first), (b, second)):
         score = el("p", el("b", run.model), f" {percent(one.strict, 0)} right", class_="facts")
         graph = _graph_box(scene_graph(one))
-        sides.append(el("div", _figure(run, one), score, graph, class_="side"))
+        sides.append(el("div", score, _figure(run, one), graph, class_="side"))
     other = {asked.question.id: asked for asked in second.asked}
     rows = []
     for asked in first.asked:
@@ -85,7 +88,14 @@ def picture_pair(a: RunContents, b: RunContents, pair: tuple[Example, Example]) 
         el("p", el("span", _scene(first)), class_="facts"),
         el("blockquote", shortened(first.record["caption"], LONGEST), class_="caption", dir="auto"),
         el("div", sides, class_="sides"),
-        el("div", el("table", head, el("tbody", rows), class_="questions"), class_="scroll", tabindex="0", role="group", aria_label="Questions"),
+        el(
+            "div",
+            el("table", head, el("tbody", rows), class_="questions"),
+            class_="scroll",
+            tabindex="0",
+            role="group",
+            aria_label="Questions",
+        ),
         class_="card-of wide",
     )
 
@@ -108,10 +118,13 @@ def _scene(one: Example) -> str:
 def _faults(asked: Sequence[Asked]) -> Markup | None:
     """What was not right, a line each: it is what a reader looks for first."""
     lines = []
-    for one in [asked for asked in asked if asked.verdict != "right"][:MOST_FAULTS]:
+    order = ("wrong", "open")
+    for one in sorted((one for one in asked if one.verdict in order), key=lambda one: order.index(one.verdict))[:MOST_FAULTS]:
         said = f"judge: {one.said}" if one.status == "answered" else _silence(one)
         words = el("span", shortened(one.question.text, 200), " ", el("span", said, class_="quiet"), dir="auto")
-        lines.append(el("li", el("span", _MARKS[one.verdict][0], class_=f"verdict {one.verdict}", aria_label=one.verdict, role="img"), words))
+        lines.append(
+            el("li", el("span", _MARKS[one.verdict][0], class_=f"verdict {one.verdict}", aria_label=one.verdict, role="img"), words)
+        )
     return el("ul", lines, class_="faults") if lines else None
 
 
@@ -127,7 +140,10 @@ def _figure(run: RunContents, one: Example) -> Markup:
     image = el("img", src=picture.uri, alt=alt, width=picture.width, height=picture.height, class_="crisp" if picture.crisp else None)
     if picture.still:
         image = el("picture", el("source", srcset=picture.still, media="(prefers-reduced-motion: reduce), print"), image)
-    facts = [f"{picture.width} × {picture.height}", f"{picture.frames} {'views' if modality == '3d' else 'frames'}" if picture.frames > 1 else None]
+    facts = [
+        f"{picture.width} × {picture.height}",
+        f"{picture.frames} {'views' if modality == '3d' else 'frames'}" if picture.frames > 1 else None,
+    ]
     facts.append(f"seed {one.media['seed']}" if one.media.get("seed") is not None else None)
     return el("figure", image, el("figcaption", " · ".join(fact for fact in facts if fact)))
 
@@ -142,12 +158,20 @@ def _questions(asked: Sequence[Asked]) -> Markup:
         needs = ", ".join(names.get(parent, parent) for parent in question.depends_on)
         notes = [label_of(question.kind), f"foil: {label_of(question.foil)}" if question.foil else None]
         notes += ["of " + ", ".join(question.choices) if question.choices else None, f"needs {needs}" if needs else None]
-        said = el("span", one.said or label_of(one.status), dir="auto") if one.status == "answered" else el("span", _silence(one), class_="quiet", dir="auto")
+        said = (
+            el("span", one.said or label_of(one.status), dir="auto")
+            if one.status == "answered"
+            else el("span", _silence(one), class_="quiet", dir="auto")
+        )
         rows.append(
             el(
                 "tr",
                 el("td", names[question.id], class_="number"),
-                el("td", el("span", shortened(question.text, LONGEST), dir="auto"), el("small", " · ".join(note for note in notes if note), dir="auto")),
+                el(
+                    "td",
+                    el("span", shortened(question.text, LONGEST), dir="auto"),
+                    el("small", " · ".join(note for note in notes if note), dir="auto"),
+                ),
                 el("td", shortened(question.answer, LONGEST), dir="auto"),
                 el("td", el("span", _MARKS[one.verdict], class_=f"verdict {one.verdict}"), " ", said),
                 el("td", _probability(one), class_="number"),
@@ -168,5 +192,8 @@ def _probability(one: Asked) -> Markup:
     if one.value is None:
         return el("span", "missing", class_="quiet")
     width = 46 * min(1.0, max(0.0, one.value))
-    bar = [el("rect", x=1, y=4, width=46, height=6, rx=3, class_="trough"), el("rect", x=1, y=4, width=width, height=6, rx=3, class_=f"fill {one.verdict}")]
+    bar = [
+        el("rect", x=1, y=4, width=46, height=6, rx=3, class_="trough"),
+        el("rect", x=1, y=4, width=width, height=6, rx=3, class_=f"fill {one.verdict}"),
+    ]
     return el("span", el("svg", bar, class_="chance", viewBox="0 0 48 14", aria_hidden="true"), percent(one.value, 0), class_="nowrap")

@@ -6,10 +6,12 @@ element carries the judge's verdict on it.
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import pairwise
+from typing import Any, TypeAlias
 
 from anyscene.report.contents import Asked
 from anyscene.report.markup import Markup, el, text
@@ -20,9 +22,15 @@ ROW = 21.0
 """Height of a line of a card."""
 GAP = 26.0
 """Between cards of one layer."""
-WIDEST = 600.0
-"""Objects without relations go to a new row beyond this width."""
+WIDEST = 486.0
+"""Objects without relations, and what holds for the whole scene, go to a new row beyond this width: that of a card of the page."""
+BEND = 0.45
+"""How far the control points of an arrow lie from its ends, as a share of its height."""
 _NARROW, _BROAD = set("iljtfrI.,:;'|!()[] "), set("mwMW@%")
+
+
+_Segment: TypeAlias = tuple[float, float, float, float]
+"""Both ends of an arrow, or of a part of it: x, y, x, y."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +64,7 @@ def text_width(words: str, size: float) -> float:
         elif char in _BROAD:
             total += 0.88
         else:
-            total += 0.69 if char.isupper() else 0.57
+            total += 0.69 if char.isupper() else 0.56
     return total * size
 
 
@@ -67,7 +75,7 @@ def shortened(words: str, longest: int) -> str:
 
 
 def element_verdicts(asked: Sequence[Asked]) -> dict[str, str]:
-    """Verdict per graph element: ``wrong`` if any question about it is wrong (foils aside), else ``right`` if any is right, else ``open``."""
+    """Verdict per graph element: ``wrong`` if any question about it (no foil) is wrong, else ``right`` if any is right, else ``open``."""
     found: dict[str, str] = {}
     for one in asked:
         if not one.question.foil:
@@ -88,9 +96,8 @@ def draw_scene_graph(graph: Mapping[str, Any], verdicts: Mapping[str, str]) -> D
     ]
     layers, routes = _layers(cards, [(one["subject"], one["object"]) for _, one in relations])
     scene = [(place, _line(one)) for place, one in enumerate(graph.get("scene_attributes") or [])]
-    top = 6.0 + (34.0 if scene else 0.0)
+    chips, chips_width, top = _scene_chips(scene, verdicts)
     width, height = _arrange(layers, top)
-    chips, chips_width = _scene_chips(scene, verdicts)
     width = max(width, chips_width)
     shift = (width - max((max(p.x + p.width / 2 for p in layer) for layer in layers if layer), default=0.0) - 4) / 2
     for layer in layers:
@@ -117,7 +124,9 @@ def draw_scene_graph(graph: Mapping[str, Any], verdicts: Mapping[str, str]) -> D
 def _in_words(graph: Mapping[str, Any]) -> str:
     names = {one["id"]: one["name"] for one in graph.get("objects") or []}
     relations = [f"{names.get(r['subject'], '?')} {r['predicate']} {names.get(r['object'], '?')}" for r in graph.get("relations") or []]
-    return shortened("Scene graph. Objects: " + (", ".join(names.values()) or "none") + ". Relations: " + ("; ".join(relations) or "none") + ".", 600)
+    return shortened(
+        "Scene graph. Objects: " + (", ".join(names.values()) or "none") + ". Relations: " + ("; ".join(relations) or "none") + ".", 600
+    )
 
 
 def _line(attribute: Mapping[str, Any]) -> tuple[str, str]:
@@ -154,7 +163,7 @@ def _layers(cards: Mapping[str, _Place], edges: Sequence[tuple[str, str]]) -> tu
             layers[row].append(point)
             route.append(point)
         route.append(cards[other])
-        for upper, lower in zip(route, route[1:], strict=False):
+        for upper, lower in pairwise(route):
             upper.below.append(lower)
             lower.above.append(upper)
         routes.append(route)
@@ -165,13 +174,13 @@ def _layers(cards: Mapping[str, _Place], edges: Sequence[tuple[str, str]]) -> tu
 def _rows(loose: Sequence[_Place]) -> list[list[_Place]]:
     """Cards without relations, in rows."""
     rows: list[list[_Place]] = []
-    used = WIDEST
+    used = 0.0
     for card in loose:
-        if used + GAP + card.width > WIDEST:
+        if not rows or used + card.width > WIDEST - 8:
             rows.append([])
             used = 0.0
         rows[-1].append(card)
-        used += GAP + card.width
+        used += card.width + GAP
     return rows
 
 
@@ -200,7 +209,7 @@ def _arrange(layers: list[list[_Place]], top: float) -> tuple[float, float]:
             place.x, place.y = x + place.width / 2, y + (tallest - place.height) / 2
             x += place.width + GAP
         going = sum(len(place.below) for place in layer)
-        y += tallest + (46 + 14 * min(going, 6) if going else 18)
+        y += tallest + (40 + 20 * min(going, 5) if going else 18)
     return width, y - 18 + 6
 
 
@@ -217,14 +226,14 @@ def _arrows(
     relations: Sequence[tuple[int, Mapping[str, Any], list[_Place]]], verdicts: Mapping[str, str]
 ) -> tuple[list[Markup], list[Markup]]:
     lines, labels = [], []
-    taken: list[tuple[float, float, float, float]] = []
+    taken: list[tuple[float, float, float]] = []
     for place, relation, route in relations:
         verdict = verdicts.get(f"r{place}", "unasked")
         path, middle = "", []
-        for upper, lower in zip(route, route[1:], strict=False):
+        for upper, lower in pairwise(route):
             x1, y1 = _port(upper, upper.below, lower), upper.y + upper.height
             x2, y2 = _port(lower, lower.above, upper), lower.y - (8 if lower.height else 0)
-            bend = (y2 - y1) * 0.45
+            bend = (y2 - y1) * BEND
             path += f"{'L' if path else 'M'}{x1:.1f} {y1:.1f}C{x1:.1f} {y1 + bend:.1f} {x2:.1f} {y2 - bend:.1f} {x2:.1f} {y2:.1f}"
             middle.append((x1, y1, x2, y2))
         lines.append(el("path", d=path, class_=f"edge {verdict}"))
@@ -233,20 +242,27 @@ def _arrows(
     return lines, labels
 
 
-def _label(predicate: str, verdict: str, segment: tuple[float, float, float, float], taken: list[tuple[float, float, float, float]]) -> Markup:
-    """The predicate on its arrow, at the first height where it covers no other."""
+def _on_curve(segment: _Segment, t: float) -> tuple[float, float]:
+    """A point of an arrow: it leaves and arrives straight down, its control points nine twentieths of its height away."""
+    x1, y1, x2, y2 = segment
+    ends, middles = (1 - t) ** 3 + 3 * (1 - t) ** 2 * t, 3 * (1 - t) * t * t + t**3
+    return x1 * ends + x2 * middles, y1 * ends + y2 * middles + (y2 - y1) * BEND * 3 * (1 - t) * t * (1 - 2 * t)
+
+
+def _label(predicate: str, verdict: str, segment: _Segment, taken: list[tuple[float, float, float]]) -> Markup:
+    """The predicate on its arrow, where it covers the others least."""
     words = shortened(predicate, 30)
     marked = verdict in ("right", "wrong", "open")
     half = (text_width(words, 12) + (30 if marked else 14)) / 2
-    x1, y1, x2, y2 = segment
-    for t in (0.5, 0.34, 0.66, 0.24, 0.76, 0.5):
-        s = 1 - t
-        x = x1 * (s**3 + 3 * s * s * t) + x2 * (3 * s * t * t + t**3)
-        y = y1 * (s**3 + 3 * s * s * t) + y2 * (3 * s * t * t + t**3) + (y2 - y1) * 0.45 * (3 * s * s * t - 3 * s * t * t)
+    best = (math.inf, 0.0, 0.0)
+    for t in (0.5, 0.36, 0.64, 0.27, 0.73, 0.19, 0.81):
+        x, y = _on_curve(segment, t)
         x = max(x, half + 2)
-        if all(abs(x - other) > half + wide + 3 or abs(y - high) > 20 for other, high, wide, _ in taken):
-            break
-    taken.append((x, y, half, 0.0))
+        covered = sum(max(0.0, half + wide + 4 - abs(x - other)) * max(0.0, 22 - abs(y - height)) for other, height, wide in taken)
+        if covered < best[0]:
+            best = (covered, x, y)
+    _, x, y = best
+    taken.append((x, y, half))
     return el(
         "g",
         el("title", predicate) if words != predicate else None,
@@ -273,20 +289,24 @@ def _draw_card(one: Mapping[str, Any], lines: Sequence[tuple[str, str]], card: _
     return el("g", parts)
 
 
-def _scene_chips(scene: Sequence[tuple[int, tuple[str, str]]], verdicts: Mapping[str, str]) -> tuple[list[Markup], float]:
-    """What holds for the whole scene, as chips along the top."""
-    chips, x = [], 4.0
+def _scene_chips(scene: Sequence[tuple[int, tuple[str, str]]], verdicts: Mapping[str, str]) -> tuple[list[Markup], float, float]:
+    """What holds for the whole scene, as chips along the top; how wide they are, and where the rest begins."""
+    chips: list[Markup] = []
+    x, y, widest = 4.0, 2.0, 0.0
     for place, (kind, value) in scene:
         verdict = verdicts.get(f"s{place}", "unasked")
         width = text_width(f"{kind}  {value}", 12) + 36
+        if x > 4 and x + width > WIDEST:
+            x, y = 4.0, y + 30
         words = Markup(f'<tspan class="type">{text(kind)}</tspan>  {text(value)}')
         chips += [
-            el("rect", x=x, y=2.0, width=width, height=24.0, rx=12.0, class_=f"chip {verdict}"),
-            _mark(x + 14, 14.0, verdict),
-            el("text", words, x=x + 25, y=18.0, class_=f"attribute {verdict}"),
+            el("rect", x=x, y=y, width=width, height=24.0, rx=12.0, class_=f"chip {verdict}"),
+            _mark(x + 14, y + 12, verdict),
+            el("text", words, x=x + 25, y=y + 16, class_=f"attribute {verdict}"),
         ]
         x += width + 8
-    return chips, x
+        widest = max(widest, x)
+    return chips, widest, y + 38 if scene else 6.0
 
 
 def _mark(x: float, y: float, verdict: str) -> Markup:

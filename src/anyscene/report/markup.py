@@ -25,7 +25,7 @@ class Markup(str):
     __slots__ = ()
 
 
-Child: TypeAlias = Union[str, int, float, None, Iterable["Child"]]
+Child: TypeAlias = Union[str, int, float, Iterable["Child"], None]  # noqa: UP007 -- `|` takes no forward reference at run time
 
 
 def text(value: object) -> Markup:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from anyscene.report.estimates import Estimate, count, percent, points
 from anyscene.report.graphs import shortened, text_width
-from anyscene.report.markup import Markup, el
+from anyscene.report.markup import Child, Markup, el
 
 __all__ = [
     "Bin",
@@ -72,7 +72,7 @@ def headline_scale(estimate: Estimate, noise: float | None) -> Markup:
     def x(value: float) -> float:
         return 12 + 576 * min(1.0, max(0.0, value))
 
-    parts = [el("line", x1=x(0), x2=x(1), y1=30, y2=30, class_="axis")]
+    parts: list[Child] = [el("line", x1=x(0), x2=x(1), y1=30, y2=30, class_="axis")]
     for tenth in range(11):
         tall = 7 if tenth % 5 == 0 else 4
         parts.append(el("line", x1=x(tenth / 10), x2=x(tenth / 10), y1=30, y2=30 + tall, class_="axis"))
@@ -82,7 +82,9 @@ def headline_scale(estimate: Estimate, noise: float | None) -> Markup:
     if estimate.value is not None:
         if noise:
             start, end = x(estimate.value - noise), x(estimate.value + noise)
-            parts.append(el("path", el("title", f"noise floor: ± {100 * noise:.1f} points"), d=f"M{start:.1f} 11v-7H{end:.1f}v7", class_="noise"))
+            parts.append(
+                el("path", el("title", f"noise floor: ± {100 * noise:.1f} points"), d=f"M{start:.1f} 11v-7H{end:.1f}v7", class_="noise")
+            )
         if estimate.interval:
             start, end = x(estimate.interval[0]), x(estimate.interval[1])
             parts.append(el("rect", x=start, y=14, width=max(2.0, end - start), height=16, class_="band"))
@@ -100,11 +102,11 @@ def by_complexity(rows: Sequence[tuple[str, Estimate, Estimate]], label: str) ->
     def y(value: float) -> float:
         return bottom - (bottom - top) * (value - low) / (high - low)
 
-    parts = _level_lines(low, high, y, left, right)
+    parts: list[Child] = _level_lines(low, high, y, left, right)
     most = max([soft.n or 0 for _, soft, _ in rows], default=0)
     every = math.ceil(len(rows) / 14)
     line: list[str] = []
-    marks: list[Markup] = []
+    marks: list[Child] = []
     for place, (name, soft, strict) in enumerate(rows):
         x = left + step * (place + 0.5)
         if place % every == 0:
@@ -119,7 +121,10 @@ def by_complexity(rows: Sequence[tuple[str, Estimate, Estimate]], label: str) ->
         if soft.value is not None:
             line.append(f"{'L' if line else 'M'}{x - offset:.1f} {y(soft.value):.1f}")
     parts.append(el("path", d="".join(line), class_="curve") if len(line) > 1 else None)
-    parts += [el("text", "scenes", x=left - 8, y=floor - 2, text_anchor="end"), el("line", x1=left, x2=right, y1=floor, y2=floor, class_="axis")]
+    parts += [
+        el("text", "scenes", x=left - 8, y=floor - 2, text_anchor="end"),
+        el("line", x1=left, x2=right, y1=floor, y2=floor, class_="axis"),
+    ]
     parts += [el("text", "complexity (objects + attributes + relations)", x=(left + right) / 2, y=floor + 36, text_anchor="middle"), marks]
     return el("svg", parts, class_="plot", viewBox=f"0 0 {WIDTH:.0f} {floor + 42:.0f}", role="img", aria_label=label)
 
@@ -135,7 +140,7 @@ def dots_by_name(rows: Sequence[tuple[str, Sequence[Estimate]]], label: str) -> 
     def x(value: float) -> float:
         return left + (right - left) * (value - low) / (high - low)
 
-    parts = _plumb_lines(low, high, x, top, bottom)
+    parts: list[Child] = _plumb_lines(low, high, x, top, bottom)
     for place, (name, estimates) in enumerate(rows):
         middle = top + tall * (place + 0.5)
         if place:
@@ -160,7 +165,7 @@ def reliability_curve(bins: Sequence[Bin], label: str) -> Markup:
     def y(value: float) -> float:
         return bottom - (bottom - top) * value
 
-    parts = _level_lines(0.0, 1.0, y, left, right)
+    parts: list[Child] = _level_lines(0.0, 1.0, y, left, right)
     parts.append(el("line", x1=x(0), y1=y(0), x2=x(1), y2=y(1), class_="diagonal"))
     most = max([one.n for one in bins], default=0)
     line: list[str] = []
@@ -188,16 +193,24 @@ def forest(rows: Sequence[Difference], label: str) -> Markup:
     """Differences around zero, with intervals, in percentage points; those that hold after correction are filled."""
     ends = [abs(v) for row in rows for v in (row.estimate.value, row.estimate.low, row.estimate.high) if v is not None]
     reach = _ceiling(max([*ends, 0.02]))
-    left, right, top, tall = 136.0, WIDTH - 54, 6.0, 26.0
+    left, right, top, tall = 136.0, WIDTH - 66, 6.0, 26.0
     bottom = top + tall * len(rows)
 
     def x(value: float) -> float:
         return left + (right - left) * (min(reach, max(-reach, value)) + reach) / (2 * reach)
 
-    parts: list[Markup | None] = []
+    parts: list[Child] = []
     for value in (-reach, -reach / 2, 0.0, reach / 2, reach):
         parts.append(el("line", x1=x(value), x2=x(value), y1=top, y2=bottom, class_="zero" if value == 0 else "grid"))
-        parts.append(el("text", points(value, 0 if reach >= 0.02 and abs(100 * reach / 2 % 1) < 1e-9 else 1) if value else "0", x=x(value), y=bottom + 17, text_anchor="middle"))
+        parts.append(
+            el(
+                "text",
+                points(value, 0 if reach >= 0.02 and abs(100 * reach / 2 % 1) < 1e-9 else 1) if value else "0",
+                x=x(value),
+                y=bottom + 17,
+                text_anchor="middle",
+            )
+        )
     for place, row in enumerate(rows):
         y = top + tall * (place + 0.5)
         parts.append(el("text", _fitting(row.name, left - 14), x=left - 12, y=y + 4, text_anchor="end", class_="row"))
@@ -230,16 +243,16 @@ def _steps(low: float, high: float) -> list[float]:
     return [round(k * step, 1) for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def _level_lines(low: float, high: float, y: _Scale, left: float, right: float) -> list[Markup | None]:
-    parts: list[Markup | None] = []
+def _level_lines(low: float, high: float, y: _Scale, left: float, right: float) -> list[Child]:
+    parts: list[Child] = []
     for value in _steps(low, high):
         parts.append(el("line", x1=left, x2=right, y1=y(value), y2=y(value), class_="grid"))
         parts.append(el("text", percent(value, 0), x=left - 8, y=y(value) + 4, text_anchor="end"))
     return parts
 
 
-def _plumb_lines(low: float, high: float, x: _Scale, top: float, bottom: float) -> list[Markup | None]:
-    parts: list[Markup | None] = []
+def _plumb_lines(low: float, high: float, x: _Scale, top: float, bottom: float) -> list[Child]:
+    parts: list[Child] = []
     for value in _steps(low, high):
         parts.append(el("line", x1=x(value), x2=x(value), y1=top, y2=bottom, class_="grid"))
         parts.append(el("text", percent(value, 0), x=x(value), y=bottom + 17, text_anchor="middle"))

@@ -64,7 +64,9 @@ def write_report(path: Path, run: RunContents, most_pictures: int = 24) -> None:
 
 def header_block(eyebrow: str, title: str, lead: Child, aside: Child, warnings: Sequence[str]) -> Markup:
     """What stands on top of a page: its title, the headline, and the warnings."""
-    alert = el("div", el("h2", "Before you believe these numbers"), el("ul", [el("li", one) for one in warnings]), class_="warnings", role="note")
+    alert = el(
+        "div", el("h2", "Before you believe these numbers"), el("ul", [el("li", one) for one in warnings]), class_="warnings", role="note"
+    )
     words = [el("p", eyebrow, class_="eyebrow"), el("h1", title, dir="auto")]
     return el("header", el("div", words, class_="masthead"), el("div", lead, aside, class_="lead"), alert if warnings else None)
 
@@ -79,7 +81,9 @@ def _header(run: RunContents, modality: str) -> Markup:
     noise = noise_of(run.scores)
     expected, made, _ = media_counts(run.scores)
     questions, answered, _ = answer_counts(run.scores)
-    value = el("span", f"{100 * headline.value:.1f}", el("small", "%")) if headline.value is not None else el("span", "missing", class_="none")
+    value = (
+        el("span", f"{100 * headline.value:.1f}", el("small", "%")) if headline.value is not None else el("span", "missing", class_="none")
+    )
     number = el(
         "div",
         el("p", SCORE_NAMES.get(name, label_of(name)), class_="what"),
@@ -101,7 +105,13 @@ def _header(run: RunContents, modality: str) -> Markup:
 def figure(title: str, caption: Child, drawing: Child, legend: Sequence[tuple[str, str, str]] = ()) -> Markup:
     """A plot with its title, what it shows, and what its marks mean (shape, series, words)."""
     keys = [el("li", el("svg", _key(shape, series), viewBox="0 0 18 12", aria_hidden="true"), words) for shape, series, words in legend]
-    return el("figure", el("figcaption", el("h3", title), el("p", caption)), drawing, el("ul", keys, class_="legend") if keys else None, class_="panel")
+    return el(
+        "figure",
+        el("figcaption", el("h3", title), el("p", caption)),
+        drawing,
+        el("ul", keys, class_="legend") if keys else None,
+        class_="panel",
+    )
 
 
 def _key(shape: str, series: str) -> list[Markup]:
@@ -123,9 +133,15 @@ def _skills(scores: Mapping[str, Any]) -> Markup:
         drawing = by_complexity(steps, "Scores by complexity, with intervals. " + _spoken([(name, soft) for name, soft, _ in steps]))
         plots.append(figure("Score by complexity", "Does it hold as scenes grow? Bars below: how many scenes.", drawing, legend))
     if kinds:
-        drawing = dots_by_name(kinds, "Soft accuracy by kind of question, with intervals. " + _spoken([(name, one[0]) for name, one in kinds]))
+        drawing = dots_by_name(
+            kinds, "Soft accuracy by kind of question, with intervals. " + _spoken([(name, one[0]) for name, one in kinds])
+        )
         plots.append(figure("Score by kind of question", "Soft accuracy with its interval.", drawing))
-    note = el("p", "Soft: mean probability of the right answers. Strict: share of questions answered right. Intervals are clustered by scene.", class_="note")
+    note = el(
+        "p",
+        "Soft: mean probability of the right answers. Strict: share of questions answered right. Intervals are clustered by scene.",
+        class_="note",
+    )
     return el("div", el("div", plots, class_="panels"), note, skill_tables(by))
 
 
@@ -141,37 +157,73 @@ def _pictures(run: RunContents, examples: Sequence[Example]) -> Markup:
         el("li", el("span", "○ open", class_="verdict open"), " no verdict; never counted as wrong"),
         class_="verdicts",
     )
-    note = el("p", "Every graph is what was asked for, marked with what the judge found. Unfold the questions to see how sure it was.", class_="note")
+    note = el(
+        "p",
+        "Every graph is what was asked for, marked with what the judge found. Unfold the questions to see how sure it was.",
+        class_="note",
+    )
     return el("div", note, key, gallery(run, examples))
 
 
 def _scores(scores: Mapping[str, Any]) -> Markup:
-    return el("div", el("p", "The same answers, counted in different ways. The marked one is the headline.", class_="note"), score_table(scores, headline_of(scores)[0]))
+    return el(
+        "div",
+        el("p", "The same answers, counted in different ways. The marked one is the headline.", class_="note"),
+        score_table(scores, headline_of(scores)[0]),
+    )
 
 
 def _judge(scores: Mapping[str, Any]) -> Markup:
     quality, corrected = scores.get("judge_quality") or {}, scores.get("corrected") or {}
     bins = [_bin(one) for one in quality.get("reliability") or []]
     names = [label_of(kind) for kind in corrected]
-    estimates = [[Estimate.read((one or {}).get(key)) for key in ("raw", "rogan_gladen", "prediction_powered")] for one in corrected.values()]
+    estimates = [
+        [Estimate.read((one or {}).get(key)) for key in ("raw", "rogan_gladen", "prediction_powered")] for one in corrected.values()
+    ]
     plots = []
     if any(one.n for one in bins):
         error = _calibration_error(bins)
         caption = f"On the diagonal its probabilities mean what they say; the mean distance from it is {_width(error)}. Bars: how often."
-        plots.append(figure("Reliability of the judge", caption, reliability_curve(bins, f"Reliability curve of the judge in {len(bins)} bins, mean distance from the diagonal {_width(error)}.")))
+        plots.append(
+            figure(
+                "Reliability of the judge",
+                caption,
+                reliability_curve(
+                    bins, f"Reliability curve of the judge in {len(bins)} bins, mean distance from the diagonal {_width(error)}."
+                ),
+            )
+        )
     if names:
         legend = [("disc", "first", "raw"), ("diamond", "second", "Rogan-Gladen"), ("square", "third", "prediction-powered")]
         caption = "What the model would score with a judge that makes no errors. The number is the raw score."
-        plots.append(figure("Raw and corrected scores", caption, dots_by_name(list(zip(names, estimates, strict=True)), "Raw and corrected scores by kind; the table below has the numbers."), legend))
-    source = {"foils": "foils (questions whose right answer is known to be “no”)", "labels": "human labels", "truth": "the sandbox, where the truth is known"}
+        plots.append(
+            figure(
+                "Raw and corrected scores",
+                caption,
+                dots_by_name(
+                    list(zip(names, estimates, strict=True)), "Raw and corrected scores by kind; the table below has the numbers."
+                ),
+                legend,
+            )
+        )
+    source = {
+        "foils": "foils (questions whose right answer is known to be “no”)",
+        "labels": "human labels",
+        "truth": "the sandbox, where the truth is known",
+    }
     known = source.get(str(quality.get("source")), str(quality.get("source") or ""))
     note = f"Its errors are estimated from {known}." if known else "Nothing is known about its errors."
     mass = scores.get("label_mass")
     if isinstance(mass, Mapping):
-        note += f" Label mass (probability of the answers it may give, together): mean {percent(mass.get('mean'))}; low in {percent(mass.get('low_share'))} of answers."
+        mean, low = percent(mass.get("mean")), percent(mass.get("low_share"))
+        note += f" Label mass (probability of all permitted answers together): mean {mean}; low in {low} of answers."
     parts: list[Child] = [el("p", note, class_="note"), el("div", plots, class_="panels")]
     if quality.get("by_kind"):
-        parts += [el("h3", "Errors of the judge"), el("p", "Sensitivity: how often it confirms what is there. Specificity: how often it denies what is not.", class_="note"), judge_table(quality)]
+        parts += [
+            el("h3", "Errors of the judge"),
+            el("p", "Sensitivity: how often it confirms what is there. Specificity: how often it denies what is not.", class_="note"),
+            judge_table(quality),
+        ]
     if corrected:
         parts += [el("h3", "Raw and corrected scores"), corrected_table(corrected)]
     return el("div", parts)
@@ -201,16 +253,36 @@ def _precision(scores: Mapping[str, Any]) -> Markup:
     rows = []
     for width, scenes in sorted(needed.items(), key=lambda pair: float(pair[0])):
         known = isinstance(scenes, int)
-        rows.append(el("tr", el("th", f"± {_width(float(width))}", scope="row"), el("td", count(scenes) if known else "missing", class_="number main" if known else "number quiet")))
+        rows.append(
+            el(
+                "tr",
+                el("th", f"± {_width(float(width))}", scope="row"),
+                el("td", count(scenes) if known else "missing", class_="number main" if known else "number quiet"),
+            )
+        )
     parts: list[Child] = []
     if here is not None:
         parts.append(el("p", f"{SCORE_NAMES.get(name, label_of(name))} is known to ± {_width(here)} from {count(headline.n)} scenes."))
     if rows:
-        parts.append(el("div", el("h3", "Scenes needed"), el("p", "To know the headline this well.", class_="note"), table(("Precision", "Scenes"), rows, "figures narrow", "Scenes needed")))
+        parts.append(
+            el(
+                "div",
+                el("h3", "Scenes needed"),
+                el("p", "To know the headline this well.", class_="note"),
+                table(("Precision", "Scenes"), rows, "figures narrow", "Scenes needed"),
+            )
+        )
     floor = scores.get("noise_floor")
     if isinstance(floor, Mapping):
         note = "How far scores move when nothing but the seeds change. Smaller differences between two models mean nothing."
-        parts.append(el("div", el("h3", "Noise floor"), el("p", note, class_="note"), table(("Measure", "Value"), _noise_rows(floor, ""), "figures narrow", "Noise floor")))
+        parts.append(
+            el(
+                "div",
+                el("h3", "Noise floor"),
+                el("p", note, class_="note"),
+                table(("Measure", "Value"), _noise_rows(floor, ""), "figures narrow", "Noise floor"),
+            )
+        )
     else:
         parts.append(el("p", "The noise floor is not known: it takes at least two pictures (seeds) of a scene.", class_="note"))
     return el("div", parts, class_="precision")

@@ -11,7 +11,10 @@ from anyscene.report.markup import Markup, el
 
 __all__ = ["page"]
 
-_ICON = "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'><circle cx='4' cy='4' r='3' fill='%231d63b8'/><circle cx='12' cy='12' r='3' fill='%23c2541b'/><path d='M5 5l6 6' stroke='%23808080'/></svg>"
+_ICON = (
+    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'><path d='M5 5l6 6' stroke='%23808080'/>"
+    "<circle cx='4' cy='4' r='3' fill='%231d63b8'/><circle cx='12' cy='12' r='3' fill='%23c2541b'/></svg>"
+)
 """Two objects and a relation. The name space is a name: nothing is loaded from it."""
 
 
@@ -24,7 +27,8 @@ def page(name: str, header: Markup, sections: Sequence[tuple[str, str, str, Mark
         sections: id, name in the list of sections, title and contents of each, in order.
     """
     style, script = _asset("style.css"), _asset("tables.js")
-    policy = f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
+    sources = f"img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'"
+    policy = f"default-src 'none'; {sources}; base-uri 'none'; form-action 'none'"
     head = el(
         "head",
         el("meta", charset="utf-8"),

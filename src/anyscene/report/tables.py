@@ -11,7 +11,17 @@ from anyscene.report.markup import Child, Markup, el
 from anyscene.report.plots import interval_bar
 from anyscene.report.words import DEFINITIONS, GROUPS, SCORE_NAMES, label_of
 
-__all__ = ["corrected_table", "figures", "in_order", "judge_table", "ordered_skills", "provenance_panels", "score_table", "skill_tables", "table"]
+__all__ = [
+    "corrected_table",
+    "figures",
+    "in_order",
+    "judge_table",
+    "ordered_skills",
+    "provenance_panels",
+    "score_table",
+    "skill_tables",
+    "table",
+]
 
 MOST_ROWS = 200
 """Of one table of skills; a vocabulary has thousands of objects."""
@@ -21,7 +31,7 @@ LONGEST = 400
 
 def table(columns: Sequence[str], rows: Iterable[Child], class_: str, label: str) -> Markup:
     """A table in a box of its own that scrolls sideways where it is too narrow."""
-    head = el("thead", el("tr", [el("th", name, scope="col") for name in columns]))
+    head = el("thead", el("tr", [el("th", name, scope="col") if name else el("td", class_="barred") for name in columns]))
     return el("div", el("table", head, el("tbody", rows), class_=class_), class_="scroll", tabindex="0", role="group", aria_label=label)
 
 
@@ -50,7 +60,9 @@ def score_table(scores: Mapping[str, Any], headline: str) -> Markup:
         heading = [el("b", SCORE_NAMES.get(name, label_of(name))), el("code", name)]
         definition = el("span", DEFINITIONS.get(name, "A score of this run's own."), class_="definition")
         scenes = el("td", count(estimate.n) if estimate.n is not None else "–", class_="number")
-        rows.append(el("tr", el("th", heading, definition, scope="row"), figures(estimate), scenes, class_="headline" if name == headline else None))
+        rows.append(
+            el("tr", el("th", heading, definition, scope="row"), figures(estimate), scenes, class_="headline" if name == headline else None)
+        )
     return table(("Score", "Value", "", "Interval", "Scenes"), rows, "figures scores", "All scores")
 
 
@@ -67,7 +79,7 @@ def in_order(rows: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
 
 def skill_tables(by: Mapping[str, Any]) -> Markup:
     """One table per group of skills, each in a fold; the first is open."""
-    folds = []
+    folds: list[Markup] = []
     for group in [*GROUPS, *(group for group in by if group not in GROUPS)]:
         skills = ordered_skills(by, group)
         if not skills:
@@ -124,7 +136,9 @@ def corrected_table(corrected: Mapping[str, Any]) -> Markup:
     rows = []
     for kind, one in corrected.items():
         estimates = [Estimate.read((one or {}).get(key)) for key in ("raw", "rogan_gladen", "prediction_powered")]
-        cells = [cell for estimate in estimates for cell in (el("td", percent(estimate.value), class_=_quiet(estimate)), _interval(estimate))]
+        cells = [
+            cell for estimate in estimates for cell in (el("td", percent(estimate.value), class_=_quiet(estimate)), _interval(estimate))
+        ]
         rows.append(el("tr", el("th", label_of(kind), scope="row"), cells))
     columns = ("Kind", "Raw", "Interval", "Rogan-Gladen", "Interval", "Prediction-powered", "Interval")
     return table(columns, rows, "figures", "Raw and corrected scores")

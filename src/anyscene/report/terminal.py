@@ -34,7 +34,10 @@ def print_scores(scores: Mapping[str, Any], to: Console | None = None) -> None:
     judge = scores.get("judge") or {}
     judged_by = judge.get("name") if isinstance(judge, Mapping) else judge
     console.print(Text(_safe(f"{scores.get('model')}, judged by {judged_by}", console)))
-    line = Text.assemble((f"{SCORE_NAMES.get(name, label_of(name))} {percent(headline.value)}", "bold"), f"  {interval_words(headline, scores)}, {count(headline.n)} scenes")
+    line = Text.assemble(
+        (f"{SCORE_NAMES.get(name, label_of(name))} {percent(headline.value)}", "bold"),
+        f"  {interval_words(headline, scores)}, {count(headline.n)} scenes",
+    )
     console.print(line, "", sep="\n")
     console.print(_scores(scores, console), "", sep="\n")
     skills = _skills(scores, console)
@@ -69,7 +72,14 @@ def print_comparison(a: str, b: str, comparison: Mapping[str, Any], to: Console 
         ends = one.difference.interval
         between = f"{points(ends[0])} to {points(ends[1])}" if ends else "-"
         style = ("green" if (one.difference.value or 0) > 0 else "red") if one.holds else ""
-        cells = (label_of(one.name), label_of(one.group), points(one.difference.value), between, p_words(one.p_value), p_words(one.p_adjusted))
+        cells = (
+            label_of(one.name),
+            label_of(one.group),
+            points(one.difference.value),
+            between,
+            p_words(one.p_value),
+            p_words(one.p_adjusted),
+        )
         table.add_row(*(Text(_safe(cell, console)) for cell in cells), style=style)
     console.print("", table, sep="\n")
 
@@ -108,7 +118,12 @@ def _scores(scores: Mapping[str, Any], console: Console) -> Table:
     found = scores.get("scores") or {}
     for name in [*(name for name in SCORE_NAMES if name in found), *(name for name in found if name not in SCORE_NAMES)]:
         one = Estimate.read(found[name])
-        table.add_row(Text(_safe(SCORE_NAMES.get(name, label_of(name)), console)), percent(one.value), _between(one), count(one.n) if one.known else "-")
+        table.add_row(
+            Text(_safe(SCORE_NAMES.get(name, label_of(name)), console)),
+            percent(one.value),
+            _between(one),
+            count(one.n) if one.known else "-",
+        )
     return table
 
 
@@ -123,7 +138,14 @@ def _skills(scores: Mapping[str, Any], console: Console) -> Table:
             questions = one.get("questions")
             others = (percent(value.value) if value.known else "-" for value in (strict, balanced))
             bar = _bar(soft.value, console)
-            table.add_row(Text("  " + _safe(label_of(name), console)), percent(soft.value), bar, _between(soft), *others, count(questions) if isinstance(questions, int) else "-")
+            table.add_row(
+                Text("  " + _safe(label_of(name), console)),
+                percent(soft.value),
+                bar,
+                _between(soft),
+                *others,
+                count(questions) if isinstance(questions, int) else "-",
+            )
     return table
 
 
@@ -133,6 +155,9 @@ def _judge(quality: Mapping[str, Any], corrected: Mapping[str, Any], console: Co
         sides = [percent(Estimate.read((one or {}).get(side)).value) for side in ("sensitivity", "specificity")]
         own = corrected.get(kind) or {}
         values = [Estimate.read(own.get(key)) for key in ("raw", "rogan_gladen", "prediction_powered")]
-        cells = [MISSING if not value.known else f"{percent(value.value)}" + (f" ({_between(value)})" if value.interval else "") for value in values]
+        cells = [
+            MISSING if not value.known else f"{percent(value.value)}" + (f" ({_between(value)})" if value.interval else "")
+            for value in values
+        ]
         table.add_row(Text(_safe(label_of(kind), console)), *sides, *cells)
     return table

@@ -44,7 +44,7 @@ DEFINITIONS = {
     "paper": "Half the score with dependencies, half the score without.",
     "all_correct": "Share of scenes with no wrong answer at all.",
     "soft_arithmetic": "Arithmetic mean of the probabilities of a scene's right answers, averaged over scenes.",
-    "soft_geometric": "Geometric mean of the probabilities of a scene's right answers, averaged over scenes: one bad element costs most of it.",
+    "soft_geometric": "Geometric mean of the probabilities of a scene's right answers, averaged over scenes: one bad element costs much.",
     "balanced_accuracy": "Mean of the share right where “yes” is right and where “no” is right: a judge that always says yes gets 50%.",
 }
 GROUPS = {
@@ -132,11 +132,20 @@ def summary_sentences(run: RunContents, modality: str) -> list[str]:
     questions, answered, _ = answer_counts(scores)
     what = SCORE_NAMES.get(name, label_of(name)).lower()
     if headline.known:
-        first = f"On {count(scenes)} scenes, {run.model} reaches {percent(headline.value)} {what} ({interval_words(headline, scores)}), as judged by {run.judge}."
+        reached = f"{percent(headline.value)} {what} ({interval_words(headline, scores)})"
+        first = f"On {count(scenes)} scenes, {run.model} reaches {reached}, as judged by {run.judge}."
     else:
         first = f"On {count(scenes)} scenes, nothing could be measured of {run.model} with the judge {run.judge}."
-    lost = f"All {count(made)} {noun_of(modality)} were made" if made == expected else f"{share(expected - made, expected)} {noun_of(modality)} are missing"
-    silent = f"all {count(answered)} questions were answered" if answered == questions else f"{share(questions - answered, questions)} questions have no answer"
+    lost = (
+        f"All {count(made)} {noun_of(modality)} were made"
+        if made == expected
+        else f"{share(expected - made, expected)} {noun_of(modality)} are missing"
+    )
+    silent = (
+        f"all {count(answered)} questions were answered"
+        if answered == questions
+        else f"{share(questions - answered, questions)} questions have no answer"
+    )
     left_out = "" if made == expected and answered == questions else ": what is missing is left out, never counted as wrong"
     return [first, f"{lost}, and {silent}{left_out}."]
 
@@ -146,7 +155,7 @@ def warnings_of(scores: Mapping[str, Any]) -> list[str]:
     found = []
     balanced = Estimate.read((scores.get("scores") or {}).get("balanced_accuracy"))
     if balanced.interval and balanced.interval[0] <= 0.5:
-        found.append(f"Balanced accuracy is {percent(balanced.value)}: on yes/no questions this is no better than guessing. The scores say nothing about the model.")
+        found.append(f"Balanced accuracy is {percent(balanced.value)}, no better than guessing: the scores say nothing about the model.")
     quality = (scores.get("judge_quality") or {}).get("by_kind") or {}
     for side, meaning in (("specificity", "it confirms what is not there"), ("sensitivity", "it misses what is there")):
         low = [(kind, Estimate.read((one or {}).get(side))) for kind, one in quality.items()]
@@ -160,7 +169,9 @@ def warnings_of(scores: Mapping[str, Any]) -> list[str]:
     if isinstance(mass, Mapping):
         mean, low_share = mass.get("mean"), mass.get("low_share")
         if (isinstance(mean, (int, float)) and mean < TRUSTED) or (isinstance(low_share, (int, float)) and low_share > 0.1):
-            found.append(f"The judge often wants to say something else than the answers it is given (mean label mass {percent(mean)}, low in {percent(low_share)} of answers): its probabilities may mean little.")
+            found.append(
+                f"The judge often wants to say something else (mean label mass {percent(mean)}): its probabilities may mean little."
+            )
     scenes = int(scores.get("scenes") or 0)
     if scenes < 50:
         found.append(f"{count(scenes)} scenes are few: the intervals are wide, and rough themselves.")
@@ -176,5 +187,5 @@ def _missing_warnings(scores: Mapping[str, Any]) -> list[str]:
     for noun, (expected, there, lost) in cases:
         if expected and (expected - there) / expected > TOLERATED:
             parts = ", ".join(f"{count(number)} {label_of(why)}" for why, number in lost)
-            found.append(f"{share(expected - there, expected)} {noun} are missing ({parts}). If they are not missing at random, the scores are biased.")
+            found.append(f"{share(expected - there, expected)} {noun} are missing ({parts}): if not at random, the scores are biased.")
     return found
