@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+
 class TorchvisionOperators(importlib.abc.MetaPathFinder):
     """A torchvision built for CUDA dies at import beside a torch built for CPU, for want of two operators that no test uses.
 

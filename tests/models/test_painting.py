@@ -7,7 +7,6 @@ from anyscene.errors import AnySceneError, Interrupted, ModelError, RunError
 from anyscene.media import Media, MediaFolder
 from anyscene.models import Failure
 from anyscene.models.painting import SEEDS, media_seed, paint
-from anyscene.scene import Object, SceneGraph
 
 
 class SeedModel:
@@ -136,8 +135,8 @@ def test_a_model_that_leaves_media_out_stops_the_run(tmp_path):
 
 def test_what_a_painter_knows_it_drew_is_kept_with_the_media(tmp_path):
     class Knows(SeedModel):
-        def truth(self, caption, seed):
-            return SceneGraph((Object("o0", caption),))
+        def details(self, caption, seed):
+            return {"truth": {"objects": [{"id": "o0", "name": caption}]}}
 
     paint(RECORDS, Knows(), tmp_path, quiet=True)
     assert '"name": "caption 4"' in MediaFolder(tmp_path).entries()[4].details

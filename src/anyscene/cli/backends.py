@@ -88,12 +88,11 @@ def taxonomy_of(scenes: Path, given: Path | None) -> Taxonomy | None:
     return None
 
 
-def sandbox_truth(question: Question, graph: Mapping[str, Any]) -> str | None:
-    """The true answer to a question about a picture of the sandbox."""
-    from anyscene.sandbox.truth import answer_from_graph
-    from anyscene.scene import SceneGraph
+def sandbox_truth(question: Question, details: Mapping[str, Any]) -> str | None:
+    """The true answer to a question about a picture of the sandbox, by what its painter says of it; None where it has none."""
+    from anyscene.sandbox.truth import read_seen, true_answer
 
-    return answer_from_graph(question, SceneGraph.from_dict(graph))
+    return true_answer(question, read_seen(details["seen"])) if "seen" in details else None
 
 
 def canaries_for(judge: Judge) -> Sequence[Canary]:

@@ -2,11 +2,10 @@
 
 from anyscene.evaluation.labels import label_run
 from anyscene.evaluation.run import EvaluationRun, create_run, open_run, scenes_of
-from anyscene.evaluation.steps import compare_evaluations, judge_run, paint_run, report_run, score_evaluation
+from anyscene.evaluation.steps import judge_run, paint_run, report_run, score_evaluation
 
 __all__ = [
     "EvaluationRun",
-    "compare_evaluations",
     "create_run",
     "judge_run",
     "label_run",

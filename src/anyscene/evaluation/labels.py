@@ -24,7 +24,7 @@ FORMS = ("yes_no", "choice")
 """Asked unless told otherwise: open questions are matched by their words, which is strict to judges that phrase freely."""
 
 TruthOf = Callable[[Question, Mapping[str, Any]], str | None]
-"""The true answer to a question about the graph that was really drawn; None where it has none."""
+"""The true answer to a question, by what a painter says of a media (``details`` of its entry); None where it has none."""
 
 
 def label_schema() -> pa.Schema:
@@ -45,11 +45,9 @@ def label_run(run: EvaluationRun, truth_of: TruthOf, *, share: float = 1.0, form
     for entry in run.media.entries():
         if entry.sha256 is None or not entry.details or int(hashlib.sha256(entry.sha256.encode()).hexdigest()[:8], 16) >= share * 2**32:
             continue
-        truth = json.loads(entry.details).get("truth")
-        if truth is None:
-            continue
+        details = json.loads(entry.details)
         for question in questions_of(records[entry.record_id], forms):
-            answer = truth_of(question, truth)
+            answer = truth_of(question, details)
             if answer is not None:
                 for column, value in zip(columns.values(), (entry.sha256, question.key, answer), strict=True):
                     column.append(value)

@@ -20,7 +20,7 @@ from anyscene.runs import lock_folder, open_folder, write_atomic
 from anyscene.scoring import score_run
 from anyscene.taxonomy import Taxonomy
 
-__all__ = ["compare_evaluations", "judge_run", "paint_run", "report_run", "score_evaluation"]
+__all__ = ["judge_run", "paint_run", "report_run", "score_evaluation"]
 
 
 def paint_run(

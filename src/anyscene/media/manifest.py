@@ -148,7 +148,7 @@ class MediaFolder:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise file_error(error, path.parent) from error
-        write_atomic(path, media.data)
+        write_atomic(path, media.data, sync=False)  # the manifest has its digest, and is synced
 
     def problem(self, entry: MediaEntry) -> str | None:
         """What is wrong with the file of an entry, or None where it is as the manifest says."""

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from anyscene.media import Media
-from anyscene.scene import SceneGraph
 
 __all__ = ["Failure", "Finds", "KnowsTruth", "Model"]
 
@@ -66,8 +65,8 @@ class Finds(Protocol):
 
 @runtime_checkable
 class KnowsTruth(Protocol):
-    """A model of which it is known what its pictures show (sandbox painters)."""
+    """A model of which it is known what its media really show (sandbox painters)."""
 
-    def truth(self, caption: str, seed: int) -> SceneGraph:
-        """What the media of a caption and a seed really shows."""
+    def details(self, caption: str, seed: int) -> Mapping[str, object]:
+        """What the media of a caption and a seed really shows, as plain JSON values; ``truth`` is the graph really drawn, as in a record."""
         ...

@@ -42,10 +42,15 @@ class AtomicFile:
     """A binary file that appears under its name when the `with` block ends well, and leaves nothing behind when it does not.
 
     It counts and hashes what passes through: `size` and `sha256` are those of the whole file.
+
+    Args:
+        path: the file.
+        sync: wait until it is on the disk. Without, a power cut may take it back: only for what a digest written later vouches for.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, sync: bool = True) -> None:
         self.path = path
+        self.sync = sync
         self.size = 0
         self._hash = hashlib.sha256()
         self._temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
@@ -76,11 +81,12 @@ class AtomicFile:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
             with self._file:
-                if kind is None:
+                if kind is None and self.sync:
                     os.fsync(self._file.fileno())
             if kind is None:
                 os.replace(self._temporary, self.path)
-                _sync_folder(self.path.parent)
+                if self.sync:
+                    _sync_folder(self.path.parent)
         except OSError as problem:
             raise file_error(problem, self.path) from problem
         finally:
@@ -88,9 +94,9 @@ class AtomicFile:
                 os.unlink(self._temporary)
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Writes a whole file at once, or not at all."""
-    with AtomicFile(path) as file:
+def write_atomic(path: Path, data: bytes, *, sync: bool = True) -> None:
+    """Writes a whole file at once, or not at all (`AtomicFile` says what `sync` is)."""
+    with AtomicFile(path, sync=sync) as file:
         file.write(data)
 
 
