@@ -167,7 +167,7 @@ class _Problem:
             near=tuple((a, b) for a, b, word in edges if word == NEXT_TO),
             apart=tuple((at[a], at[b]) for a, b in apart),
             size_words=sizes,
-            rungs=tuple(max(larger[node]) if node in compared else -1 for node in range(size)),
+            rungs=tuple(max(0, *larger[node]) if node in compared else -1 for node in range(size)),
             framed=any(one.type == "frame" for one in graph.scene_attributes),
         )
 

@@ -6,6 +6,7 @@ Both tables point at factories by ``module:attribute``, so that a painter is loa
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ def sandbox_taxonomy_path() -> Path:
     return Path(__file__).parent / "taxonomy"
 
 
+@cache
 def load_sandbox_taxonomy() -> Taxonomy:
     """The sandbox's vocabulary; loaded once."""
     return load_taxonomy(sandbox_taxonomy_path())

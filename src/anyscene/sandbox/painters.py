@@ -26,6 +26,7 @@ from anyscene.sandbox.layout import AXES, UnsatisfiableSceneError, copies, lay_o
 from anyscene.sandbox.loading import load_sandbox_taxonomy
 from anyscene.sandbox.looks import Seen
 from anyscene.sandbox.renderer import MIN_SIZE, describe, empty_scene, render_seen
+from anyscene.sandbox.truth import seen_to_dict
 from anyscene.scene.graph import Attribute, Object, Relation, SceneAttribute, SceneGraph
 from anyscene.scene.keyed import key_of
 from anyscene.taxonomy import COUNT_TYPE, NUMERALS
@@ -103,7 +104,7 @@ class KnowsTruth(Protocol):
     """A model that can say what its media really show."""
 
     def details(self, caption: str, seed: int) -> Mapping[str, object]:
-        """As plain JSON values: ``truth`` (the graph really drawn, as in a record), ``flaws``, and ``seen`` (see ``looks.Seen``)."""
+        """As plain JSON values: ``truth`` (the graph really drawn, as in a record), ``flaws``, and ``seen`` (``truth.read_seen``)."""
         ...
 
 
@@ -223,7 +224,7 @@ class Painter:
         return {
             "truth": nothing if drawn.graph is None else drawn.graph.to_dict(),
             "flaws": [asdict(one) for one in drawn.flaws],
-            "seen": asdict(drawn.seen),
+            "seen": seen_to_dict(drawn.seen),
         }
 
 
