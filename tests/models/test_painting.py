@@ -68,6 +68,17 @@ def test_the_size_of_the_batches_changes_nothing(tmp_path):
     assert files(tmp_path / "1") == files(tmp_path / "7")
 
 
+def test_a_model_that_comes_to_like_smaller_batches_leaves_none_out(tmp_path):
+    class Shrinking(SeedModel):
+        def generate(self, captions, seeds):
+            self.batch_size = max(self.batch_size // 2, 1)
+            return super().generate(captions, seeds)
+
+    model = Shrinking()
+    assert paint(RECORDS, model, tmp_path, quiet=True).made == 10
+    assert len(model.made) == 10
+
+
 def test_a_damaged_file_is_named_and_made_again(tmp_path, capsys):
     paint(RECORDS, SeedModel(), tmp_path, quiet=True)
     before = files(tmp_path)

@@ -81,8 +81,10 @@ def paint(
             if match := getattr(model, "match", None):
                 say(match(records, samples).line(), quiet=quiet)
             with progress(len(tasks), "media", done=len(tasks) - len(todo), quiet=quiet) as advance:
-                for start in range(0, len(todo), model.batch_size):
-                    batch = todo[start : start + model.batch_size]
+                start = 0
+                while start < len(todo):
+                    batch = todo[start : start + model.batch_size]  # the model may like smaller ones from here on
+                    start += len(batch)
                     made = list(_make(media, model, batch))
                     media.append(made)
                     done.update((entry.key, entry) for entry in made)
