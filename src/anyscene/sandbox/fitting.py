@@ -17,7 +17,7 @@ from PIL import Image
 
 from anyscene.sandbox import looks
 from anyscene.sandbox.looks import Seen, Thing
-from anyscene.sandbox.segmentation import Blob, Picture, picture_of, segment
+from anyscene.sandbox.segmentation import Blob, Picture, chroma_of, divide, picture_of, segment
 
 __all__ = ["Fit", "Looked", "fit_blob", "see"]
 
@@ -31,7 +31,19 @@ CELLS = 80
 LOOKS = tuple((shape, pattern, material) for shape in looks.SHAPES for pattern in looks.PATTERNS for material in looks.MATERIALS)
 SHARP = 12.0
 """Blobs are reduced so that their box is about this many pixels wide at most."""
-FINALISTS = 8
+KEPT = 20
+"""Looks that are drawn over a blob, those whose moments are most like its."""
+FINALISTS = 6
+"""Of these so many at most are moved to fit better."""
+GOOD_ERROR, CLOSE = 5.0, 3.0
+"""Those are moved whose squared error is within this factor of the best one's, or of so many levels."""
+BLURS = (0.0, 0.3, 0.6)
+"""Variances of soft edges that are tried where sharp ones fit badly, in pixels of the patch."""
+FORM_WEIGHT = np.array([1.0, 0.3, 1.0, 0.3, 1.0, 1.0, 1.0, 1.0])
+WHOLE = 0.93
+"""A blob of which less is explained may be several things."""
+LEAST_MASS = 100.0
+"""Chroma of fewer levels than this, all pixels together, is no thing."""
 LEAST_ERROR = 5.0
 """Levels of a pixel that even a perfect guess may be off by."""
 CORRELATED = 3.0
@@ -47,11 +59,13 @@ class Fit:
         thing: with the chances of each property.
         there: how likely it is that the blob is a thing at all.
         error: root of the mean squared error of its pixels, in levels.
+        explained: share of what differs from the background that the guess explains.
     """
 
     thing: Thing
     there: float
     error: float
+    explained: float
 
 
 # ---- tables ---------------------------------------------------------------------------------------------------------------------
@@ -59,12 +73,19 @@ class Fit:
 
 @dataclass(frozen=True)
 class _Bank:
-    """Summed-area tables of all looks, ``(looks * (CELLS + 1)^2, 3) float32`` of cover, kept colour and white; moments of kept colour."""
+    """Tables of all looks.
+
+    Attributes:
+        tables: ``(looks * (CELLS + 1)^2, 3)``: summed areas of cover, kept colour and white.
+        center: ``(looks, 2)``: mean of the kept colour along x and y, in half diameters from the middle of the box.
+        spread: ``(looks, 2)``: its variances.
+        form: ``(looks, 8)``: its moments of third and fourth order, free of place and size.
+    """
 
     tables: Floats
     center: Doubles
     spread: Doubles
-    skew: Doubles
+    form: Doubles
 
 
 @lru_cache(maxsize=1)
@@ -74,7 +95,7 @@ def _bank() -> _Bank:
     at = (np.arange(side) + 0.5) / side * 2 - 1
     u, v = at[None, :], at[:, None]
     tables = np.zeros((len(LOOKS), CELLS + 1, CELLS + 1, 3), dtype=np.float64)
-    center, spread, skew = (np.zeros((len(LOOKS), 2)) for _ in range(3))
+    moments = []
     for number, (shape, pattern, material) in enumerate(LOOKS):
         filled = looks.inside(shape, u, v)
         mark = filled & looks.marked(pattern, u, v)
@@ -87,13 +108,30 @@ def _bank() -> _Bank:
         for channel, values in enumerate((filled.astype(np.float64), kept, pale)):
             cells = values.reshape(CELLS, fine, CELLS, fine).mean(axis=(1, 3))
             tables[number, 1:, 1:, channel] = cells.cumsum(axis=0).cumsum(axis=1)
-        total = kept.sum()
-        for axis, (values, where) in enumerate(((kept.sum(axis=0), at), (kept.sum(axis=1), at))):
-            middle = (values * where).sum() / total
-            variance = (values * (where - middle) ** 2).sum() / total
-            center[number, axis], spread[number, axis] = middle, variance
-            skew[number, axis] = (values * (where - middle) ** 3).sum() / total / variance**1.5
-    return _Bank(tables.reshape(-1, 3).astype(np.float32), center, spread, skew)
+        moments.append(_moments(kept, 2 / side, -1.0))
+    center, spread, form = (np.array([one[place] for one in moments]) for place in range(3))
+    return _Bank(tables.reshape(-1, 3).astype(np.float32), center, spread, form)
+
+
+def _moments(power: NDArray[np.floating], step: float = 1.0, origin: float = 0.0) -> tuple[Doubles, Doubles, Doubles]:
+    """Moments of a map whose entries are ``step`` wide, the first beginning at ``origin``.
+
+    Returns:
+        Centre, variance (each along x and y; what the width of an entry adds is taken away), and the form: skewness, tailedness and mixed
+        moments, in standard deviations.
+    """
+    rows, columns = power.shape
+    x, y = (origin + (np.arange(count) + 0.5) * step for count in (columns, rows))
+    along_x, along_y = power.sum(axis=0, dtype=np.float64), power.sum(axis=1, dtype=np.float64)
+    total = max(float(along_x.sum()), 1e-6)
+    center = np.array([along_x @ x, along_y @ y]) / total
+    x, y = x - center[0], y - center[1]
+    spread = np.maximum(np.array([along_x @ (x * x), along_y @ (y * y)]) / total, 1e-3 * step * step)
+    x, y = x / np.sqrt(spread[0]), y / np.sqrt(spread[1])
+    powers_x, powers_y = np.stack([x, x * x, x**3, x**4]), np.stack([y, y * y, y**3, y**4])
+    mixed = powers_y[:2] @ power @ powers_x[:2].T / total
+    form = np.concatenate([powers_x[2:] @ along_x, powers_y[2:] @ along_y]) / total
+    return center, np.maximum(spread - step * step / 12, 0.02 * step * step), np.concatenate([form, mixed.ravel()])
 
 
 def _maps(which: Ints, boxes: Doubles, rows: int, columns: int) -> Floats:
@@ -154,28 +192,42 @@ def fit_blob(picture: Picture, labels: Ints, blob: Blob) -> Fit | None:
     own = labels[window] == blob.label
     other = (labels[window] > 0) & ~own
     free = ~other & picture.inner[window] & (_near(own) | ~_near(other))
-    power = (picture.chroma[window] @ blob.hue) * free
-    moments = _moments(power)
-    if moments is None:
+    power = np.maximum((picture.chroma[window] @ blob.hue) * (free & _around(own)), 0)
+    if float(power.sum()) < LEAST_MASS:
         return None
-    total, middle, spread, skew = moments
     bank = _bank()
+    center, spread, form = _moments(power)
     radius = np.sqrt(np.maximum(spread.sum(), 0.05) / bank.spread.sum(axis=1))
-    ratio = np.log(np.maximum(spread[0], 0.02) / np.maximum(spread[1], 0.02)) - np.log(bank.spread[:, 0] / bank.spread[:, 1])
-    unlike = np.abs(ratio) + np.abs(skew[0] - bank.skew[:, 0]) + np.abs(skew[1] - bank.skew[:, 1])
-    del total
+    flat = np.log(spread[0] / spread[1]) - np.log(bank.spread[:, 0] / bank.spread[:, 1])
+    unlike = flat * flat + (FORM_WEIGHT * (form - bank.form) ** 2).sum(axis=1)
     guesses = np.argsort(unlike)[:KEPT]
-    boxes = np.stack([middle[0] - bank.center[:, 0] * radius, middle[1] - bank.center[:, 1] * radius, radius], axis=1)[guesses]
+    boxes = np.concatenate([center - bank.center[guesses] * radius[guesses, None], radius[guesses, None]], axis=1)
     patch = _patch(picture, window, free, float(2 * np.median(radius)))
     boxes = boxes / patch.step
     errors, colors = _errors(patch, guesses, boxes)
-    best = np.argsort(errors)[:FINALISTS]
-    guesses, boxes, errors, colors = guesses[best], boxes[best], errors[best], colors[best]
-    guesses, boxes, errors, colors = _refined(patch, guesses, boxes, errors, colors)
+    errors, colors = errors.copy(), colors.copy()
+    near = _close(errors, patch)
+    if len(near) > 1:
+        blur = 0.0
+        if errors[near[0]] > 3 * float(patch.weight.sum()) * GOOD_ERROR**2:
+            blur = min(BLURS, key=lambda one: float(_errors(patch, guesses[near[:3]], boxes[near[:3]], one)[0].min()))
+            errors, colors = _errors(patch, guesses, boxes, blur)
+            near = _close(errors, patch)
+        boxes[near], errors[near], colors[near] = _refined(patch, guesses[near], boxes[near], errors[near], colors[near], blur)
     return _conclusion(picture, patch, guesses, boxes, errors, colors)
 
 
-KEPT = 40
+def _close(errors: Doubles, patch: _Patch) -> Ints:
+    """Guesses that a better place may make the best; the best alone where it fits well and no other comes near."""
+    order = np.argsort(errors)[:FINALISTS]
+    least = errors[order[0]]
+    allowed = max(3 * float(patch.weight.sum()) * GOOD_ERROR**2, least) * CLOSE
+    return np.asarray(order[errors[order] <= allowed], dtype=np.int64)
+
+
+def _around(mask: Bools) -> Bools:
+    """The mask and its eight neighbours."""
+    return _near(_near(mask)) if mask.all() else _near(mask) | _near(_near(mask))
 
 
 def _near(mask: Bools) -> Bools:
@@ -186,23 +238,6 @@ def _near(mask: Bools) -> Bools:
     near[1:] |= mask[:-1]
     near[:-1] |= mask[1:]
     return near
-
-
-def _moments(power: Floats) -> tuple[float, Doubles, Doubles, Doubles] | None:
-    """(total, centre, variance, skewness) of a map along x and y, in pixels from the patch's corner; None where it is too faint."""
-    columns, rows = power.sum(axis=0, dtype=np.float64), power.sum(axis=1, dtype=np.float64)
-    total = float(columns.sum())
-    if total < 100.0:
-        return None
-    middle, spread, skew = np.zeros(2), np.zeros(2), np.zeros(2)
-    for axis, along in enumerate((columns, rows)):
-        at = np.arange(len(along)) + 0.5
-        middle[axis] = along @ at / total
-        away = at - middle[axis]
-        variance = float(along @ (away * away)) / total
-        spread[axis] = max(variance - 1 / 12, 0.02)
-        skew[axis] = float(along @ away**3) / total / max(variance, 0.1) ** 1.5
-    return total, middle, spread, skew
 
 
 def _patch(picture: Picture, window: tuple[slice, slice], free: Bools, diameter: float) -> _Patch:
@@ -224,10 +259,21 @@ def _patch(picture: Picture, window: tuple[slice, slice], free: Bools, diameter:
     return _Patch(pixels, ground, weight, left, top, step)
 
 
-def _errors(patch: _Patch, guesses: Ints, boxes: Doubles) -> tuple[Doubles, Doubles]:
-    """(sum of squared errors, best colour) of each guess."""
+def _softened(maps: Floats, blur: float) -> Floats:
+    """Maps with soft edges: pixels mixed with their neighbours, which adds ``blur`` (at most 0.6) to the variance along both axes."""
+    side = np.float32(blur / 2)
+    for axis in (1, 2):
+        padded = np.pad(maps, [(1, 1) if place == axis else (0, 0) for place in range(4)], mode="edge")
+        before, after = (padded[:, :-2], padded[:, 2:]) if axis == 1 else (padded[:, :, :-2], padded[:, :, 2:])
+        maps = maps * (1 - 2 * side) + (before + after) * side
+    return maps
+
+
+def _left(patch: _Patch, guesses: Ints, boxes: Doubles, blur: float = 0.0) -> tuple[Floats, Doubles]:
+    """(``(guesses, pixels * 3)`` what guesses leave unexplained, ``(guesses, 3)`` their best colours)."""
     rows, columns = patch.weight.shape
-    maps = _maps(guesses, boxes, rows, columns).reshape(len(guesses), rows * columns, 3)
+    drawn = _maps(guesses, boxes, rows, columns)
+    maps = (_softened(drawn, blur) if blur else drawn).reshape(len(guesses), rows * columns, 3)
     weight = patch.weight.reshape(-1)
     over = (patch.pixels - patch.ground).reshape(-1, 3) * weight[:, None]
     ground = patch.ground.reshape(-1, 3)
@@ -236,28 +282,35 @@ def _errors(patch: _Patch, guesses: Ints, boxes: Doubles) -> tuple[Doubles, Doub
     power = np.maximum(np.einsum("gp,gp->g", kept, kept), 1e-3)
     color = np.clip(np.einsum("gp,gpc->gc", kept, rest) / power[:, None], -30.0, 285.0)
     rest -= kept[..., None] * color[:, None, :]
-    return np.einsum("gpc,gpc->g", rest, rest).astype(np.float64), color.astype(np.float64)
+    return rest.reshape(len(guesses), -1), color.astype(np.float64)
 
 
-def _refined(patch: _Patch, guesses: Ints, boxes: Doubles, errors: Doubles, colors: Doubles) -> tuple[Ints, Doubles, Doubles, Doubles]:
-    """Moves and scales each box to where the error is least: the parabola through three places along each axis."""
-    for width in (0.25, 0.1):
-        trials = np.concatenate([np.zeros((1, 3)), np.eye(3), -np.eye(3)]) * width
-        tried = (boxes[:, None] + trials[None]).reshape(-1, 3)
-        tried[:, 2] = np.maximum(tried[:, 2], 0.8)
-        found, _ = _errors(patch, np.repeat(guesses, 7), tried)
-        found = found.reshape(-1, 7)
-        here, up, down = found[:, :1], found[:, 1:4], found[:, 4:]
-        bend = up + down - 2 * here
-        move = np.where(bend > 1e-6, (down - up) / (2 * np.maximum(bend, 1e-6)), np.sign(down - up))
-        moved = boxes + np.clip(move, -1.6, 1.6) * width
+def _errors(patch: _Patch, guesses: Ints, boxes: Doubles, blur: float = 0.0) -> tuple[Doubles, Doubles]:
+    """(sum of squared errors, best colour) of each guess."""
+    rest, color = _left(patch, guesses, boxes, blur)
+    return np.einsum("gp,gp->g", rest, rest).astype(np.float64), color
+
+
+def _refined(
+    patch: _Patch, guesses: Ints, boxes: Doubles, errors: Doubles, colors: Doubles, blur: float
+) -> tuple[Doubles, Doubles, Doubles]:
+    """Moves and scales each box to where its error is least (Gauss-Newton)."""
+    for step in (0.2, 0.1):
+        tried = (boxes[:, None] + np.concatenate([np.zeros((1, 3)), np.eye(3)])[None] * step).reshape(-1, 3)
+        rest, _ = _left(patch, np.repeat(guesses, 4), tried, blur)
+        rest = rest.reshape(len(guesses), 4, -1)
+        slope = (rest[:, 1:] - rest[:, :1]) / np.float32(step)
+        normal = np.einsum("gip,gjp->gij", slope, slope).astype(np.float64)
+        pull = np.einsum("gip,gp->gi", slope, rest[:, 0]).astype(np.float64)
+        normal += np.eye(3) * (1e-3 * np.trace(normal, axis1=1, axis2=2)[:, None, None] + 1e-6)
+        moved = boxes - np.clip(np.linalg.solve(normal, pull[..., None])[..., 0], -1.0, 1.0)
         moved[:, 2] = np.maximum(moved[:, 2], 0.8)
-        new, tint = _errors(patch, guesses, moved)
+        new, tint = _errors(patch, guesses, moved, blur)
         better = new < errors
         boxes = np.where(better[:, None], moved, boxes)
         colors = np.where(better[:, None], tint, colors)
         errors = np.where(better, new, errors)
-    return guesses, boxes, errors, colors
+    return boxes, errors, colors
 
 
 @lru_cache(maxsize=1)
@@ -283,7 +336,9 @@ def _conclusion(picture: Picture, patch: _Patch, guesses: Ints, boxes: Doubles, 
     over = (patch.pixels - patch.ground) * patch.weight[..., None]
     explained = 1 - errors[best] / max(float((over * over).sum()), 1e-6)
     diameter = 2 * boxes[best, 2] * patch.step
-    there = _rise((explained - 0.55) / 0.07) * _rise((diameter / max(height, width) - 0.07) / 0.008)
+    side = diameter / max(height, width)
+    strong = float(np.linalg.norm(chroma_of(colors[best].astype(np.float32))))
+    there = _rise((explained - 0.55) / 0.07) * _rise((side - 0.07) / 0.008) * _rise((0.8 - side) / 0.03) * _rise((strong - 60) / 8)
     shape, pattern, material = LOOKS[int(guesses[best])]
     thing = Thing(
         shape=shape,
@@ -296,7 +351,7 @@ def _conclusion(picture: Picture, patch: _Patch, guesses: Ints, boxes: Doubles, 
         height=float(diameter) / height,
         chances=chances,
     )
-    return Fit(thing, there, float(np.sqrt(errors[best] / (3 * pixels))))
+    return Fit(thing, there, float(np.sqrt(errors[best] / (3 * pixels))), float(explained))
 
 
 def _rise(value: float) -> float:
@@ -333,9 +388,27 @@ def see(image: NDArray[np.uint8] | Image.Image) -> Looked:
     fits = []
     explained = mass = 0.0
     for blob in blobs:
-        fit = fit_blob(picture, labels, blob)
         mass += blob.mass
-        if fit is not None:
+        for part, fit in _parts(picture, labels, blob):
             fits.append(fit)
-            explained += blob.mass * fit.there
-    return Looked(picture, tuple(fits), explained / mass if mass else 1.0)
+            explained += part.mass * fit.there
+    return Looked(picture, tuple(fits), min(explained / mass, 1.0) if mass else 1.0)
+
+
+def _parts(picture: Picture, labels: Ints, blob: Blob) -> list[tuple[Blob, Fit]]:
+    """The fit of a blob; or those of its parts, where it is things that touch and they fit better one by one."""
+    fit = fit_blob(picture, labels, blob)
+    whole = [] if fit is None else [(blob, fit)]
+    if fit is None or fit.explained >= WHOLE:
+        return whole
+    best, worth = whole, fit.explained
+    for depth in range(4):
+        divided = divide(picture, labels, blob, depth)
+        if divided is None:
+            continue
+        relabelled, parts = divided
+        found = [(part, one) for part in parts if (one := fit_blob(picture, relabelled, part)) is not None]
+        mean = sum(part.mass * one.explained for part, one in found) / blob.mass
+        if len(found) > 1 and mean > worth + 0.02:
+            best, worth = found, mean
+    return best

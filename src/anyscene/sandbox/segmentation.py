@@ -17,7 +17,7 @@ from PIL import Image
 
 from anyscene.sandbox import looks
 
-__all__ = ["Blob", "Picture", "chroma_of", "picture_of", "segment"]
+__all__ = ["Blob", "Picture", "chroma_of", "divide", "picture_of", "segment"]
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -34,6 +34,10 @@ FRAME_SPREAD = 0.30
 LEVEL_SPREAD = 12.0
 """Standard deviation of a background's level."""
 MAX_BLOBS = 48
+LEAST_PEAK = 45.0
+"""A blob must somewhere have a chroma of this length."""
+LEAST_SIDE = 0.06
+"""A blob is at least this long, as a fraction of the picture's side; the smallest thing is about 0.1."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Picture:
         ground: ``(height, width, 3) float32``: the background without anything before it, its pattern included.
         inner: ``(height, width) bool``: pixels that no frame covers.
         noise: standard deviation of the background's levels around ``ground``.
+        frame: ``(2,) float32`` chroma of the frame, or None.
         chances: of ``background``, ``background_pattern`` and ``frame`` (the empty name is no frame).
     """
 
@@ -54,6 +59,7 @@ class Picture:
     ground: Floats
     inner: Bools
     noise: float
+    frame: Floats | None = None
     chances: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
@@ -165,7 +171,7 @@ def _grounded(pixels: Floats, chroma: Floats, inner: Bools, frame: Mapping[str, 
     if len(grey):  # what lies far from both levels of a pattern is no background
         near = np.abs(rest) <= 2 * looks.INK_STEP
         values, grey, ink = values[near], grey[near], ink[:, near]
-    level, step, spread = _lines(grey, ink)
+    level, step = _lines(grey, ink)
     dark = np.append(level, grey.mean() if len(grey) else middle) < 2 * looks.INK_STEP
     wanted = np.where(dark, looks.INK_STEP, -looks.INK_STEP)[: len(names)].astype(np.float64)
     step = np.where(dark[: len(names)], np.clip(step, 0.5 * wanted, 1.5 * wanted), np.clip(step, 1.5 * wanted, 0.5 * wanted))
@@ -190,20 +196,19 @@ def _grounded(pixels: Floats, chroma: Floats, inner: Bools, frame: Mapping[str, 
         "background_pattern": dict(zip((*names, "plain"), map(float, pattern), strict=True)),
         "frame": dict(frame),
     }
-    del spread
     centred = np.where(inner[..., None], chroma - chroma_of(tint.astype(np.float32)), np.float32(0))
-    return Picture(pixels, centred, full, inner, float(np.sqrt(error.min())), chances)
+    around = None if inner.all() else np.asarray(np.median(chroma[~inner], axis=0), dtype=np.float32)
+    return Picture(pixels, centred, full, inner, float(np.sqrt(error.min())), around, chances)
 
 
-def _lines(grey: Floats, ink: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Least squares of grey = level + step * ink, for each pattern."""
+def _lines(grey: Floats, ink: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Least squares of grey = level + step * ink, for each pattern: (levels, steps)."""
     if not len(grey):
-        zero = np.zeros(len(ink))
-        return zero, zero, zero
+        return np.zeros(len(ink)), np.zeros(len(ink))
     centred = ink - ink.mean(axis=1, keepdims=True)
     spread = np.maximum((centred * centred).mean(axis=1), 1e-6).astype(np.float64)
     step = (centred * (grey - grey.mean())).mean(axis=1) / spread
-    return grey.mean() - step * ink.mean(axis=1), step, spread
+    return grey.mean() - step * ink.mean(axis=1), step
 
 
 # ---- blobs --------------------------------------------------------------------------------------------------------------------------
@@ -239,10 +244,23 @@ def segment(picture: Picture) -> tuple[Ints, list[Blob]]:
         chroma = _smooth(chroma)
         grain *= 0.4
     strength = np.hypot(chroma[..., 0], chroma[..., 1], dtype=np.float32)
-    colored = (strength > max(SMALLEST_CHROMA, 4.5 * grain)) & picture.inner
+    colored = (strength > max(SMALLEST_CHROMA, 4.5 * grain)) & picture.inner & ~_bled(picture, chroma, strength)
     unit = chroma / np.maximum(strength, np.float32(1e-3))[..., None]
     labels = _components(colored, unit)
-    return labels, _blobs(labels, chroma, strength)
+    blobs = _blobs(labels, chroma, strength)
+    kept = np.zeros(int(labels.max(initial=0)) + 1, dtype=np.int64)
+    kept[[blob.label for blob in blobs]] = [blob.label for blob in blobs]
+    return kept[labels], blobs
+
+
+def _bled(picture: Picture, chroma: Floats, strength: Floats) -> Bools:
+    """Pixels beside a frame that have no more than a tinge of its colour."""
+    if picture.frame is None:
+        return np.zeros(strength.shape, dtype=np.bool_)
+    outside = picture.frame
+    length = max(float(np.hypot(*outside)), 1.0)
+    edge = picture.inner & _grown(_grown(~picture.inner))
+    return np.asarray(edge & (strength < 0.6 * length) & (chroma @ (outside / np.float32(length)) > 0.85 * strength))
 
 
 def _chroma_noise(chroma: Floats) -> float:
@@ -299,11 +317,68 @@ def _blobs(labels: Ints, chroma: Floats, strength: Floats) -> list[Blob]:
     np.minimum.at(first_column, own, columns)
     np.maximum.at(last_column, own, columns)
     blobs = []
-    for label in np.argsort(-mass, kind="stable")[:MAX_BLOBS].tolist():
+    for label in np.argsort(-mass, kind="stable")[: 4 * MAX_BLOBS].tolist():
         if not size[label]:
             break
+        longest = max(last_row[label] - first_row[label] + 1, last_column[label] - first_column[label] + 1)
+        if peak[label] < LEAST_PEAK or longest < LEAST_SIDE * max(labels.shape):
+            continue
         length = float(np.hypot(across[label], down[label])) or 1.0
         hue = np.array([across[label] / length, down[label] / length], dtype=np.float32)
         box = (int(first_row[label]), int(first_column[label]), int(last_row[label]) + 1, int(last_column[label]) + 1)
         blobs.append(Blob(label, *box, float(mass[label]), int(size[label]), hue, float(peak[label])))
-    return blobs
+    return blobs[:MAX_BLOBS]
+
+
+def divide(picture: Picture, labels: Ints, blob: Blob, depth: int) -> tuple[Ints, list[Blob]] | None:
+    """The parts of a blob that hang together only by its faint or thin pixels.
+
+    Args:
+        picture: that the blob is in.
+        labels: of the picture.
+        blob: of the labels.
+        depth: 0 and 1 leave out pixels fainter than a half and three quarters of the peak; 2 and 3 take off one and two layers of pixels.
+
+    Returns:
+        Labels in which the parts have numbers of their own, and the parts; None where it does not fall apart.
+    """
+    own = labels == blob.label
+    strength = np.hypot(picture.chroma[..., 0], picture.chroma[..., 1], dtype=np.float32)
+    core = own & (strength > (0.5 + 0.25 * depth) * blob.peak) if depth < 2 else own
+    for _ in range(depth - 1):
+        core = core & ~_beside(~core)
+    unit = picture.chroma / np.maximum(strength, np.float32(1e-3))[..., None]
+    parts = _components(core, unit)
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    kept = [label for label in np.flatnonzero(sizes >= max(2.0, 0.2 * sizes.max())).tolist() if label]
+    if not 2 <= len(kept) <= 6:
+        return None
+    number = np.zeros(len(sizes), dtype=np.int64)
+    first = int(labels.max()) + 1
+    number[kept] = np.arange(first, first + len(kept))
+    seeds = number[parts]
+    left = own & (seeds == 0)
+    while left.any():
+        spread = _from_neighbours(seeds)
+        reached = left & (spread > 0)
+        if not reached.any():
+            break
+        seeds[reached] = spread[reached]
+        left &= ~reached
+    relabelled = np.where(own, seeds, labels)
+    found = _blobs(np.where(own, seeds, 0), picture.chroma, strength)
+    return relabelled, [part for part in found if part.label >= first]
+
+
+def _beside(mask: Bools) -> Bools:
+    """The mask and its four neighbours; what lies outside the picture is in it."""
+    padded = np.pad(mask, 1, constant_values=True)
+    return np.asarray(mask | padded[2:, 1:-1] | padded[:-2, 1:-1] | padded[1:-1, 2:] | padded[1:-1, :-2])
+
+
+def _from_neighbours(labels: Ints) -> Ints:
+    """For each pixel the largest label among its four neighbours."""
+    padded = np.pad(labels, 1)
+    upright = np.maximum(padded[2:, 1:-1], padded[:-2, 1:-1])
+    return np.asarray(np.maximum(upright, np.maximum(padded[1:-1, 2:], padded[1:-1, :-2])))
