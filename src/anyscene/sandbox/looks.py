@@ -152,7 +152,7 @@ def inside(shape: str, u: Floats, v: Floats) -> Bools:
 
 def _in_star(u: Floats, v: Floats) -> Bools:
     """Five points, one up: the point's angle is folded into one half of a point, where the outline is one straight line."""
-    u, v = np.broadcast_arrays(u, v + 0.06)
+    u, v = np.broadcast_arrays(u, v - 0.09)
     turn = 2 * np.pi / 5
     angle = np.abs((np.arctan2(u, -v) + turn / 2) % turn - turn / 2)
     radius = np.hypot(u, v)
