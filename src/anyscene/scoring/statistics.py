@@ -1,0 +1,439 @@
+"""Error bars: a bootstrap over scenes, intervals, paired comparison, noise between seeds, and how many scenes are enough.
+
+Scenes are the unit that is drawn: media and questions of one scene are alike and come together. Resample *b* is a function of (seed, *b*,
+number of scenes) alone, made by a counter-based generator, so chunks, workers and numpy's own samplers do not matter.
+
+References: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 14 (BCa); Hesterberg, The American Statistician 69
+(2015), section 4 (widening for small samples); Wilson, JASA 22 (1927); Phipson and Smyth, SAGMB 9 (2010) (permutation p-values).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anyscene.errors import SpecError
+from anyscene.scoring.question_bank import Floats, Ints
+
+Floats32 = NDArray[np.float32]
+
+__all__ = [
+    "LEVEL",
+    "Difference",
+    "Estimate",
+    "Mean",
+    "adjust_bh",
+    "adjust_holm",
+    "bootstrap",
+    "compare_paired",
+    "noise_floor",
+    "normal_quantile",
+    "scenes_needed",
+    "t_quantile",
+    "wilson",
+]
+
+LEVEL = 0.95
+"""Of all intervals unless another one is asked for."""
+METHODS = ("bca", "percentile")
+MANY_SCENES = 20_000
+FEW_SCENES = 10
+"""Of fewer scenes, resampling shows too little of the spread."""
+COLUMNS_AT_A_TIME = 48_000_000
+"""Cells of the matrix of scenes and columns that are held at a time (float32)."""
+_NORMAL = NormalDist()
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A value with its interval, in the unit of the value.
+
+    Attributes:
+        value: None where nothing could be measured.
+        low: lower end.
+        high: upper end.
+        n: how many scenes it rests on.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+    def to_dict(self) -> dict[str, float | int | None]:
+        """As it stands in ``scores.json``."""
+        return asdict(self)
+
+
+NOTHING = Estimate(None, None, None, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """What is estimated: the sum of ``total`` over scenes, divided by the sum of ``weight``.
+
+    Attributes:
+        total: ``(scenes,)``.
+        weight: ``(scenes,)`` 0 for scenes that say nothing about it.
+    """
+
+    total: Floats
+    weight: Floats
+
+    @classmethod
+    def of(cls, values: Floats) -> Mean:
+        """The mean of one value a scene; NaN where a scene has none."""
+        known = ~np.isnan(values)
+        return cls(np.where(known, values, 0.0), known.astype(np.float64))
+
+    @property
+    def n(self) -> int:
+        """How many scenes say something about it."""
+        return int((self.weight > 0).sum())
+
+    @property
+    def value(self) -> float:
+        """The mean; NaN where no scene says anything."""
+        weight = self.weight.sum()
+        return float(self.total.sum() / weight) if weight > 0 else math.nan
+
+    def influence(self) -> Floats:
+        """``(scenes,)`` what each scene adds to the mean, to first order; their sum is 0."""
+        weight = self.weight.sum()
+        return (self.total - self.value * self.weight) / weight if weight > 0 else np.zeros(len(self.total))
+
+
+def normal_quantile(p: float) -> float:
+    """Quantile of the standard normal distribution."""
+    return _NORMAL.inv_cdf(p)
+
+
+def t_quantile(p: float, df: float) -> float:
+    """Quantile of Student's t distribution, by bisection of its distribution function (error below 1e-9 of the probability)."""
+    if df >= 1e7:
+        return normal_quantile(p)
+    if p < 0.5:
+        return -t_quantile(1 - p, df)
+    low, high = 0.0, 2.0
+    while _t_cdf(high, df) < p:
+        high *= 2
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _t_cdf(middle, df) < p else (low, middle)
+    return (low + high) / 2
+
+
+def _t_cdf(t: float, df: float) -> float:
+    return 1 - 0.5 * _incomplete_beta(df / (df + t * t), df / 2, 0.5)
+
+
+def _incomplete_beta(x: float, a: float, b: float) -> float:
+    """Regularized incomplete beta function, by its continued fraction (Lentz's method)."""
+    if x <= 0 or x >= 1:
+        return float(x >= 1)
+    if x > (a + 1) / (a + b + 2):
+        return 1 - _incomplete_beta(1 - x, b, a)
+    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)) / a
+    tiny = 1e-300
+    c, d = 1.0, 1 / max(1 - (a + b) * x / (a + 1), tiny)
+    result = d
+    for m in range(1, 500):
+        for numerator in (m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)), -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))):
+            d = 1 / (1 + numerator * d or tiny)
+            c = 1 + numerator / c or tiny
+            result *= c * d
+        if abs(c * d - 1) < 1e-14:
+            break
+    return front * result
+
+
+def wilson(value: float, n: float, level: float = LEVEL) -> tuple[float, float]:
+    """Wilson's interval. For any mean of `n` independent values between 0 and 1 it is wide enough, for none varies more than 0 and 1."""
+    z2 = normal_quantile((1 + level) / 2) ** 2
+    centre = (value + z2 / (2 * n)) / (1 + z2 / n)
+    half = math.sqrt(z2 * value * (1 - value) / n + z2 * z2 / (4 * n * n)) / (1 + z2 / n)
+    return max(0.0, min(centre - half, value)), min(1.0, max(centre + half, value))
+
+
+def resamples(scenes: int, number: int, seed: int) -> Iterator[Floats32]:
+    """How often each scene is drawn in each resample: chunks of ``(resamples, scenes) float32``."""
+    step = max(1, min(number, 8_000_000 // max(scenes, 1)))
+    for first in range(0, number, step):
+        chunk = np.empty((min(step, number - first), scenes), dtype=np.float32)
+        for row in range(len(chunk)):
+            raw = np.random.Philox(key=np.array([seed & (2**64 - 1), first + row], dtype=np.uint64)).random_raw((scenes + 1) // 2)
+            drawn = (raw.view(np.uint32)[:scenes].astype(np.uint64) * np.uint64(scenes)) >> np.uint64(32)
+            chunk[row] = np.bincount(drawn.astype(np.int64), minlength=scenes)
+        yield chunk
+
+
+def resample_number(scenes: int) -> int:
+    """How many resamples are drawn unless a number is given: 2,000, or 1,000 of many scenes."""
+    return 2000 if scenes <= MANY_SCENES else 1000
+
+
+Terms = Sequence[tuple[float, Mean]]
+"""A sum of means with coefficients: one mean, half of each of two for balanced accuracy, +1 and -1 for a difference."""
+
+
+def bootstrap(
+    wanted: Mapping[str, Terms],
+    *,
+    seed: int = 0,
+    number: int | None = None,
+    level: float = LEVEL,
+    method: str = "bca",
+    bounds: tuple[float, float] | None = (0.0, 1.0),
+) -> dict[str, Estimate]:
+    """Estimates with bootstrap intervals, clustered by scene.
+
+    Args:
+        wanted: for each name a sum of means. All are of the same scenes.
+        seed: of the resamples.
+        number: of resamples; see `resample_number`.
+        level: of the intervals.
+        method: ``bca`` (bias-corrected and accelerated) or ``percentile``; both widened for small samples by Student's t.
+        bounds: of the values. Where there are few scenes, or all agree, resampling shows too little of the spread: values between 0 and 1
+            then get Wilson's interval with scenes as trials, others Student's (none, for a single scene).
+
+    Returns:
+        An estimate for each name; without a value where one of its means has no scene.
+
+    Raises:
+        SpecError: there is no such method.
+    """
+    if method not in METHODS:
+        raise SpecError(f"interval method {method!r}: it must be one of {', '.join(METHODS)}")
+    known = {name: terms for name, terms in wanted.items() if terms and all(mean.n for _, mean in terms)}
+    columns: dict[int, Mean] = {id(mean): mean for terms in known.values() for _, mean in terms}
+    place = {key: row for row, key in enumerate(columns)}
+    scenes = len(next(iter(columns.values())).total) if columns else 0
+    ratios = _resampled_ratios(list(columns.values()), scenes, number or resample_number(scenes), seed)
+    found = dict.fromkeys(wanted, NOTHING)
+    for name, terms in known.items():
+        value = float(sum(factor * mean.value for factor, mean in terms))
+        drawn = np.sum([factor * ratios[place[id(mean)]] for factor, mean in terms], axis=0)
+        influence = np.sum([factor * mean.influence() for factor, mean in terms], axis=0)
+        found[name] = _interval(value, drawn, influence, min(mean.n for _, mean in terms), level, method, bounds)
+    return found
+
+
+def _resampled_ratios(columns: Sequence[Mean], scenes: int, number: int, seed: int) -> Floats:
+    """``(columns, resamples)`` every mean in every resample, NaN where its weight is 0."""
+    ratios = np.empty((len(columns), number))
+    step = max(1, COLUMNS_AT_A_TIME // max(1, 2 * scenes))
+    for first in range(0, len(columns), step):
+        part = columns[first : first + step]
+        matrix = np.empty((scenes, 2 * len(part)), dtype=np.float32)
+        for place, mean in enumerate(part):
+            matrix[:, 2 * place], matrix[:, 2 * place + 1] = mean.total, mean.weight
+        row = 0
+        for weights in resamples(scenes, number, seed):
+            sums = (weights @ matrix).astype(np.float64)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                ratios[first : first + len(part), row : row + len(weights)] = (sums[:, ::2] / sums[:, 1::2]).T
+            row += len(weights)
+    return ratios
+
+
+def _interval(
+    value: float, drawn: Floats, influence: Floats, n: int, level: float, method: str, bounds: tuple[float, float] | None
+) -> Estimate:
+    drawn = np.sort(drawn[np.isfinite(drawn)])
+    spread = float((influence**2).sum())
+    if n < FEW_SCENES or spread <= 1e-18 or len(drawn) < 20:
+        if bounds == (0.0, 1.0):
+            return Estimate(value, *wilson(min(max(value, 0.0), 1.0), n, level), n)
+        if n < 2:
+            return Estimate(value, None, None, n)
+        half = t_quantile((1 + level) / 2, n - 1) * math.sqrt(spread * n / (n - 1))
+        return Estimate(value, *_within(value - half, value + half, bounds), n)
+    z = math.sqrt(n / (n - 1)) * t_quantile((1 + level) / 2, n - 1)
+    shift, acceleration = 0.0, 0.0
+    if method == "bca":
+        slack = 1e-6 * max(abs(value), 1e-6)  # float32 sums: what equals the value up to rounding counts half
+        below = (np.searchsorted(drawn, value - slack) + np.searchsorted(drawn, value + slack, side="right")) / 2
+        shift = normal_quantile(min(max(below / len(drawn), 0.5 / len(drawn)), 1 - 0.5 / len(drawn)))
+        acceleration = float((influence**3).sum() / (6 * spread**1.5))
+    ends = []
+    for side in (-z, z):
+        moved = shift + (shift + side) / max(1e-3, 1 - acceleration * (shift + side))
+        ends.append(float(np.quantile(drawn, _NORMAL.cdf(moved))))
+    return Estimate(value, *_within(min(ends[0], value), max(ends[1], value), bounds), n)
+
+
+def _within(low: float, high: float, bounds: tuple[float, float] | None) -> tuple[float, float]:
+    return (low, high) if bounds is None else (max(low, bounds[0]), min(high, bounds[1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How much better the second of two runs is on the same scenes.
+
+    Attributes:
+        a: value of the first run.
+        b: value of the second.
+        difference: b - a, None where no scene has both.
+        low: lower end of its interval.
+        high: upper end.
+        n: scenes that have both.
+        effect_size: mean of the scenes' differences in units of their standard deviation (Cohen's d for pairs).
+        p: two-sided, from flipping the signs of the scenes' differences.
+        p_adjusted: after Holm's correction for all differences that are listed together.
+    """
+
+    a: float | None
+    b: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    n: int
+    effect_size: float | None
+    p: float | None
+    p_adjusted: float | None = None
+
+    def to_dict(self) -> dict[str, float | int | None]:
+        """As JSON."""
+        return asdict(self)
+
+
+def compare_paired(
+    pairs: Mapping[str, tuple[Mean, Mean]], *, seed: int = 0, number: int | None = None, level: float = LEVEL, flips: int | None = None
+) -> dict[str, Difference]:
+    """Differences of pairs of means over the same scenes with the same weights.
+
+    Args:
+        pairs: for each name the mean of the first run and that of the second.
+        seed: of resamples and flips.
+        number: of resamples.
+        level: of the intervals.
+        flips: of the permutation test: 10,000, or 2,000 of many scenes, unless a number is given.
+
+    Raises:
+        SpecError: a pair differs in its weights: the scenes are not paired.
+    """
+    for name, (a, b) in pairs.items():
+        if a.total.shape != b.total.shape or not np.array_equal(a.weight, b.weight):
+            raise SpecError(f"{name}: the two runs are not compared on the same scenes and questions")
+    gaps = {name: Mean(b.total - a.total, a.weight) for name, (a, b) in pairs.items()}
+    intervals = bootstrap({name: [(1.0, gap)] for name, gap in gaps.items()}, seed=seed, number=number, level=level, bounds=(-1.0, 1.0))
+    p_values = _sign_flips([gap.total for gap in gaps.values()], seed, flips)
+    found = {}
+    for (name, gap), p in zip(gaps.items(), p_values, strict=True):
+        one, (a, b) = intervals[name], pairs[name]
+        if one.value is None:
+            found[name] = Difference(None, None, None, None, None, 0, None, None)
+            continue
+        own = gap.total[gap.weight > 0] / gap.weight[gap.weight > 0]
+        deviation = float(own.std(ddof=1)) if len(own) > 1 else 0.0
+        effect = float(own.mean()) / deviation if deviation > 0 else None
+        found[name] = Difference(a.value, b.value, one.value, one.low, one.high, one.n, effect, p if one.n > 1 else None)
+    return found
+
+
+def _sign_flips(gaps: Sequence[Floats], seed: int, flips: int | None) -> list[float]:
+    """Two-sided p-values of the sums of the scenes' differences: the share of sign patterns that give a sum as far from 0."""
+    if not gaps:
+        return []
+    scenes = len(gaps[0])
+    number = flips or (10_000 if scenes <= MANY_SCENES else 2000)
+    matrix = np.stack(gaps, axis=1)
+    scale = np.maximum(np.abs(matrix).max(axis=0, initial=0.0), 1e-300)
+    matrix = (matrix / scale).astype(np.float32)
+    observed = np.abs(matrix.sum(axis=0, dtype=np.float64))
+    reached = np.zeros(len(gaps))
+    step = max(1, min(number, 16_000_000 // max(scenes, 1)))
+    width = (scenes + 63) // 64
+    for first in range(0, number, step):
+        rows = min(step, number - first)
+        raw = np.random.Philox(key=np.array([(seed ^ 0x5F1195) & (2**64 - 1), first], dtype=np.uint64)).random_raw(rows * width)
+        bits = np.unpackbits(raw.view(np.uint8).reshape(rows, width * 8), axis=1, count=scenes)
+        sums = 2 * (bits.astype(np.float32) @ matrix).astype(np.float64) - matrix.sum(axis=0, dtype=np.float64)
+        reached += (np.abs(sums) >= observed - 1e-4 * np.maximum(1.0, observed) * (observed > 0)).sum(axis=0)
+    return [float(one) for one in (reached + 1) / (number + 1)]
+
+
+def adjust_holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Holm's step-down correction: with the results below 0.05, the chance of any false one is at most 0.05. None stays None."""
+    known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    found: list[float | None] = [None] * len(p_values)
+    highest = 0.0
+    for rank, (p, place) in enumerate(known):
+        highest = max(highest, min(1.0, p * (len(known) - rank)))
+        found[place] = highest
+    return found
+
+
+def adjust_bh(p_values: Sequence[float | None]) -> list[float | None]:
+    """Benjamini and Hochberg's correction: of the results below 0.05, at most 0.05 are expected to be false. None stays None."""
+    known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    found: list[float | None] = [None] * len(p_values)
+    lowest = 1.0
+    for rank in range(len(known), 0, -1):
+        p, place = known[rank - 1]
+        lowest = min(lowest, p * len(known) / rank)
+        found[place] = lowest
+    return found
+
+
+def noise_floor(scene: Ints, sample: Ints, values: Floats, level: float = LEVEL) -> dict[str, float | int] | None:
+    """How much of a score is luck of the seeds, from several media a scene (one-way variance components, unbalanced).
+
+    Args:
+        scene: ``(media,)``.
+        sample: ``(media,)`` number among the media of its scene.
+        values: ``(media,)`` scores, NaN where missing.
+        level: of ``half_width``.
+
+    Returns:
+        ``half_width``: two runs of one model over these scenes that differ in their seeds alone lie this far apart at most, at the level;
+        ``seed_sd``: standard deviation of the run's mean over seeds; ``seed_sd_observed``: that of the means of sample 0, 1, ..., scaled
+        to as many samples; ``within_scene_sd`` and ``between_scene_sd`` of a media's score; ``scenes`` that have several media. None
+        where no scene has.
+    """
+    known = ~np.isnan(values)
+    scene, sample, values = scene[known], sample[known], values[known]
+    if not len(values):
+        return None
+    _, owner = np.unique(scene, return_inverse=True)
+    number = np.bincount(owner)
+    if not (number > 1).any():
+        return None
+    means = np.bincount(owner, values) / number
+    within = float(((values - means[owner]) ** 2).sum() / (number - 1).sum())
+    groups, total = len(number), len(values)
+    typical = (total - float((number**2).sum()) / total) / (groups - 1) if groups > 1 else 1.0
+    across = float((number * (means - values.mean()) ** 2).sum() / (groups - 1)) if groups > 1 else 0.0
+    seed_sd = math.sqrt(within * float((1 / number).sum())) / groups
+    found: dict[str, float | int] = {
+        "half_width": normal_quantile((1 + level) / 2) * math.sqrt(2) * seed_sd,
+        "seed_sd": seed_sd,
+        "within_scene_sd": math.sqrt(within),
+        "between_scene_sd": math.sqrt(max(0.0, (across - within) / typical)),
+        "scenes": int((number > 1).sum()),
+    }
+    full = number[owner] == number.max()  # scenes that have all samples
+    samples = np.unique(sample[full])
+    if (number == number.max()).all() and len(samples) == number.max():
+        by_sample = np.bincount(np.searchsorted(samples, sample), values) / groups
+        found["seed_sd_observed"] = float(by_sample.std(ddof=1)) / math.sqrt(len(samples))
+    return found
+
+
+def scenes_needed(values: Floats, half_width: float, level: float = LEVEL) -> int | None:
+    """How many scenes give an interval of plus or minus `half_width`, if they vary as these do (one value a scene). None below 2 scenes.
+
+    Raises:
+        SpecError: the half-width is not above 0.
+    """
+    if not half_width > 0:
+        raise SpecError(f"a half-width of {half_width:g}: it must be above 0")
+    known = values[~np.isnan(values)]
+    if len(known) < 2:
+        return None
+    return max(1, math.ceil((normal_quantile((1 + level) / 2) * float(known.std(ddof=1)) / half_width) ** 2 - 1e-9))
