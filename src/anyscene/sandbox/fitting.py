@@ -31,8 +31,8 @@ CELLS = 80
 LOOKS = tuple((shape, pattern, material) for shape in looks.SHAPES for pattern in looks.PATTERNS for material in looks.MATERIALS)
 SHARP = 12.0
 """Blobs are reduced so that their box is about this many pixels wide at most."""
-KEPT = 20
-"""Looks that are drawn over a blob, those whose moments are most like its."""
+FIRST, KEPT = 7, 24
+"""Looks that are drawn over a blob, those whose moments are most like its; more where the first ones do not settle it."""
 FINALISTS = 6
 """Of these so many at most are moved to fit better."""
 GOOD_ERROR, CLOSE = 5.0, 3.0
@@ -200,12 +200,17 @@ def fit_blob(picture: Picture, labels: Ints, blob: Blob) -> Fit | None:
     radius = np.sqrt(np.maximum(spread.sum(), 0.05) / bank.spread.sum(axis=1))
     flat = np.log(spread[0] / spread[1]) - np.log(bank.spread[:, 0] / bank.spread[:, 1])
     unlike = flat * flat + (FORM_WEIGHT * (form - bank.form) ** 2).sum(axis=1)
-    guesses = np.argsort(unlike)[:KEPT]
-    boxes = np.concatenate([center - bank.center[guesses] * radius[guesses, None], radius[guesses, None]], axis=1)
+    order = np.argsort(unlike)
     patch = _patch(picture, window, free, float(2 * np.median(radius)))
-    boxes = boxes / patch.step
-    errors, colors = _errors(patch, guesses, boxes)
-    errors, colors = errors.copy(), colors.copy()
+
+    def drawn(guesses: Ints) -> tuple[Ints, Doubles, Doubles, Doubles]:
+        boxes = np.concatenate([center - bank.center[guesses] * radius[guesses, None], radius[guesses, None]], axis=1) / patch.step
+        return guesses, boxes, *_errors(patch, guesses, boxes)
+
+    guesses, boxes, errors, colors = drawn(order[:FIRST])
+    if not _settled(errors, patch):
+        more = drawn(order[FIRST:KEPT])
+        guesses, boxes, errors, colors = (np.concatenate(pair) for pair in zip((guesses, boxes, errors, colors), more, strict=True))
     near = _close(errors, patch)
     if len(near) > 1:
         blur = 0.0
@@ -215,6 +220,12 @@ def fit_blob(picture: Picture, labels: Ints, blob: Blob) -> Fit | None:
             near = _close(errors, patch)
         boxes[near], errors[near], colors[near] = _refined(patch, guesses[near], boxes[near], errors[near], colors[near], blur)
     return _conclusion(picture, patch, guesses, boxes, errors, colors)
+
+
+def _settled(errors: Doubles, patch: _Patch) -> bool:
+    """Does one guess fit well, and no other nearly as well?"""
+    least, second = np.partition(errors, 1)[:2]
+    return bool(least <= 3 * float(patch.weight.sum()) * GOOD_ERROR**2 and second > 2 * CLOSE * least)
 
 
 def _close(errors: Doubles, patch: _Patch) -> Ints:

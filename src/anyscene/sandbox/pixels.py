@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from anyscene.judges.protocol import Answer
 from anyscene.language.question import Question
@@ -93,20 +92,11 @@ def _chosen(sight: Sight, asked: Asked) -> Answer:
     chances = np.array([sight.probability(query) for _, query in asked.candidates], dtype=np.float64)
     if chances.max(initial=0.0) < 0.05:
         return Answer(None, float(chances.max(initial=0.0)), "none of the answers fits", "unsure")
-    if asked.form == "open" and isinstance(first, Relates):
-        chances = _nearest_first(sight, asked, chances)
+    if asked.form == "open" and isinstance(first, Relates) and np.count_nonzero(chances >= 0.5) > 1:
+        several = [answer for (answer, _), chance in zip(asked.candidates, chances, strict=True) if chance >= 0.5]
+        return Answer(None, 1.0, f"it is true of {' and '.join(several)}", "unsure")
     shares = chances / chances.sum()
     best = int(np.argmax(shares))
     if asked.form == "open":
         return Answer(None, 1.0, asked.candidates[best][0])
     return Answer(None, 1.0, asked.candidates[best][0], probabilities=tuple(map(float, shares)))
-
-
-def _nearest_first(sight: Sight, asked: Asked, chances: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of several things that a relation holds to, the nearest is meant; one thing is named in the singular, more in the plural."""
-    weighted = chances.copy()
-    likely = [place for place in range(len(chances)) if chances[place] >= 0.5]
-    order = sorted(likely, key=lambda place: sight.nearness(asked.candidates[place][1]))  # type: ignore[arg-type]
-    for rank, place in enumerate(order):
-        weighted[place] *= 0.5**rank
-    return weighted

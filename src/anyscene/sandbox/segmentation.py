@@ -245,7 +245,7 @@ def segment(picture: Picture) -> tuple[Ints, list[Blob]]:
         grain *= 0.4
     strength = np.hypot(chroma[..., 0], chroma[..., 1], dtype=np.float32)
     colored = (strength > max(SMALLEST_CHROMA, 4.5 * grain)) & picture.inner & ~_bled(picture, chroma, strength)
-    unit = chroma / np.maximum(strength, np.float32(1e-3))[..., None]
+    unit = np.asarray(chroma / np.maximum(strength, 1e-3)[..., None], dtype=np.float32)
     labels = _components(colored, unit)
     blobs = _blobs(labels, chroma, strength)
     kept = np.zeros(int(labels.max(initial=0)) + 1, dtype=np.int64)
@@ -347,7 +347,7 @@ def divide(picture: Picture, labels: Ints, blob: Blob, depth: int) -> tuple[Ints
     core = own & (strength > (0.5 + 0.25 * depth) * blob.peak) if depth < 2 else own
     for _ in range(depth - 1):
         core = core & ~_beside(~core)
-    unit = picture.chroma / np.maximum(strength, np.float32(1e-3))[..., None]
+    unit = np.asarray(picture.chroma / np.maximum(strength, 1e-3)[..., None], dtype=np.float32)
     parts = _components(core, unit)
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
