@@ -37,7 +37,12 @@ def test_no_two_words_contradict_each_other():
     taxonomy = load_sandbox_taxonomy()
     relations, classes = taxonomy.relations, taxonomy.classes
     larger = relations.names.index("larger than")
-    sized = {classes[i] for a in (taxonomy.find_attribute("size", "small"), taxonomy.find_attribute("size", "large")) for i in range(len(classes)) if taxonomy.attributes.fits[a, i]}
+    sized = {
+        classes[i]
+        for a in (taxonomy.find_attribute("size", "small"), taxonomy.find_attribute("size", "large"))
+        for i in range(len(classes))
+        if taxonomy.attributes.fits[a, i]
+    }
     compared = {classes[i] for i in range(len(classes)) if relations.subjects[larger, i] or relations.objects[larger, i]}
     of_objects = {classes[i] for i in taxonomy.objects.class_index}
     assert not sized & compared & of_objects
@@ -62,7 +67,11 @@ def test_models_are_found_by_name_with_options_as_text():
     ("name", "options", "message"),
     [
         ("painter", {}, "the sandbox has no model 'painter'; it has renderer, flawed, autoregressive, diffusion"),
-        ("flawed", {"dorp": "0.1"}, "sandbox:flawed has no option 'dorp'; its options are drop, swap, reverse, miscount, size, modality, refuse, fail"),
+        (
+            "flawed",
+            {"dorp": "0.1"},
+            "sandbox:flawed has no option 'dorp'; its options are drop, swap, reverse, miscount, size, modality, refuse, fail",
+        ),
         ("flawed", {"drop": "1.5"}, "sandbox:flawed, option drop=1.5: Input should be less than or equal to 1"),
         ("renderer", {"size": "8"}, "sandbox:renderer, option size=8: Input should be greater than or equal to 16"),
         ("renderer", {"modality": "sound"}, "sandbox:renderer, modality 'sound': it must be one of image, video, 3d"),

@@ -53,8 +53,8 @@ def test_every_outline_fills_its_box_and_stays_in_it(shape):
     grid = np.linspace(-1.2, 1.2, 481)
     filled = looks.inside(shape, grid[None, :], grid[:, None])
     rows, columns = grid[filled.any(axis=1)], grid[filled.any(axis=0)]
-    assert -1.03 <= rows.min() and rows.max() <= 1.03
-    assert -1.03 <= columns.min() and columns.max() <= 1.03
+    assert rows.min() >= -1.03 and rows.max() <= 1.03
+    assert columns.min() >= -1.03 and columns.max() <= 1.03
     assert rows.max() - rows.min() >= 1.7
     assert columns.max() - columns.min() >= 1.35
     assert 0.25 < filled.mean() * (2.4 / 2) ** 2 < 0.85
@@ -84,7 +84,14 @@ def test_the_renderer_keeps_clear_of_the_bounds_that_are_measured_by():
     assert looks.SMALL_TO < looks.LARGE_FROM
 
 
-@pytest.mark.parametrize("call", [lambda: looks.inside("blob", np.zeros(1), np.zeros(1)), lambda: looks.marked("tartan", np.zeros(1), np.zeros(1)), lambda: looks.background_marked("tartan", np.zeros(1), np.zeros(1))])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: looks.inside("blob", np.zeros(1), np.zeros(1)),
+        lambda: looks.marked("tartan", np.zeros(1), np.zeros(1)),
+        lambda: looks.background_marked("tartan", np.zeros(1), np.zeros(1)),
+    ],
+)
 def test_unknown_words_have_no_look(call):
     with pytest.raises(KeyError):
         call()
