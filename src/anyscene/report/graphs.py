@@ -103,7 +103,8 @@ def draw_scene_graph(graph: Mapping[str, Any], verdicts: Mapping[str, str]) -> D
     for layer in layers:
         for place in layer:
             place.x += max(0.0, shift)
-    arrows, labels = _arrows([(place, one, route) for (place, one), route in zip(relations, routes, strict=True)], verdicts)
+    arrows, labels, reach = _arrows([(place, one, route) for (place, one), route in zip(relations, routes, strict=True)], verdicts)
+    width = max(width, reach + 4)
     drawn = [_draw_card(one, lines[one["id"]], cards[one["id"]], verdicts) for one in objects]
     svg = el(
         "svg",
@@ -168,7 +169,7 @@ def _layers(cards: Mapping[str, _Place], edges: Sequence[tuple[str, str]]) -> tu
             lower.above.append(upper)
         routes.append(route)
     _untangle(layers)
-    return layers + _rows([cards[name] for name in cards if name not in linked]), routes
+    return [layer for layer in layers if layer] + _rows([cards[name] for name in cards if name not in linked]), routes
 
 
 def _rows(loose: Sequence[_Place]) -> list[list[_Place]]:
@@ -224,7 +225,8 @@ def _port(place: _Place, neighbours: list[_Place], neighbour: _Place) -> float:
 
 def _arrows(
     relations: Sequence[tuple[int, Mapping[str, Any], list[_Place]]], verdicts: Mapping[str, str]
-) -> tuple[list[Markup], list[Markup]]:
+) -> tuple[list[Markup], list[Markup], float]:
+    """Arrows, their labels, and how far to the right the labels go."""
     lines, labels = [], []
     taken: list[tuple[float, float, float]] = []
     for place, relation, route in relations:
@@ -239,7 +241,7 @@ def _arrows(
         lines.append(el("path", d=path, class_=f"edge {verdict}"))
         lines.append(el("path", d=f"M{x2:.1f} {y2 + 8:.1f}l-5 -9.5q5 2.6 10 0z", class_=f"head {verdict}"))
         labels.append(_label(str(relation["predicate"]), verdict, middle[(len(middle) - 1) // 2], taken))
-    return lines, labels
+    return lines, labels, max((x + half for x, _, half in taken), default=0.0)
 
 
 def _on_curve(segment: _Segment, t: float) -> tuple[float, float]:

@@ -52,7 +52,7 @@ GROUPS = {
     "complexity": ("By complexity", "Objects + attributes + relations of the scene."),
     "attribute_type": ("By type of attribute", "Questions about attributes."),
     "relation_type": ("By type of relation", "Questions about relations."),
-    "object_class": ("By object", "Questions about an object, its attributes, or its relations."),
+    "object_class": ("By object", "Questions about an object or one of its attributes."),
     "form": ("By form of question", "How it is asked."),
     "foil": ("By foil", "Questions whose right answer is “no” on purpose: they test the judge as much as the picture."),
 }
