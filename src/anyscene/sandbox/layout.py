@@ -4,6 +4,9 @@ The picture is a lattice of 32 x 32 units. Every thing takes a square of units, 
 window: "to the left of" leaves a later thing only centres to the right of an earlier one. Things are put down one by one at a drawn
 free place within their window; a dead end begins anew with another draw, at last with smaller things and bands that keep room for those
 to come. All draws are hashes of the graph, the seed and the attempt.
+
+What is not said is left open, with one wish: that what has a relation has it to nothing else ("What is the star above?" should have one
+answer). The first attempts grant it, and give it up where it leaves no place.
 """
 
 from __future__ import annotations
@@ -43,8 +46,12 @@ SCALES = (
     ((5, 6, 8), (5, 6, 7, 9, 11, 14, 18)),
 )
 """Squares of small, other and large things, and of the rungs of a ladder of things that are larger than others, roomy to crowded."""
-ATTEMPTS = (12, 24, 800)
+ATTEMPTS = (24, 40, 800)
 """Of each scale."""
+EXCLUSIVE = (16, 24, 0)
+"""So many of them grant that a relation holds to nothing else."""
+LAYOUTS = 16
+"""So many layouts are compared, until one misleads nobody (see ``_misleading``)."""
 MIN_JITTER = 0.92
 MAX_THINGS = 30
 
@@ -96,10 +103,16 @@ def lay_out(graph: SceneGraph, seed: int = 0, apart: Iterable[tuple[str, str]] =
     problem = _Problem.of(graph, apart)
     key = int.from_bytes(hashlib.blake2b(f"{seed}\0{graph.to_json()}".encode(), digest_size=8).digest(), "little")
     for scale, (attempts, sizes) in enumerate(zip(ATTEMPTS, (problem.squares(scale) for scale in range(len(SCALES))), strict=True)):
-        for attempt in range(attempts):
-            squares = _Attempt(problem, sizes, mix_int(key + (scale << 20) + attempt), attempt).place()
+        found: list[tuple[int, tuple[Place, ...]]] = []
+        for attempt in range(attempts + LAYOUTS):
+            squares = _Attempt(problem, sizes, mix_int(key + (scale << 20) + attempt), attempt, attempt < EXCLUSIVE[scale]).place()
             if squares is not None:
-                return _places(graph, problem, squares, key)
+                places = _places(graph, problem, squares, key)
+                found.append((_misleading(graph, places), places))
+            if (found and not found[-1][0]) or len(found) == LAYOUTS or (not found and attempt >= attempts - 1):
+                break
+        if found:
+            return min(found, key=lambda one: one[0])[1]
     total = sum(problem.counts)
     raise UnsatisfiableSceneError(
         f"no room for {total} things with {len(graph.relations)} relations in one picture; leave out objects, numerals or relations"
@@ -124,6 +137,7 @@ class _Problem:
         down: the same, above.
         near: pairs that are next to each other.
         apart: pairs that are not.
+        unsaid: for each axis, pairs of which the first should not be ahead of the second; for next to, pairs that should not be so.
         size_words: ``small``, ``large`` or empty, of each object.
         rungs: of each object that is compared in size: how many are below it; else -1.
         framed: leaves room for a frame.
@@ -134,6 +148,7 @@ class _Problem:
     down: tuple[tuple[int, ...], ...]
     near: tuple[tuple[int, int], ...]
     apart: tuple[tuple[int, int], ...]
+    unsaid: tuple[frozenset[tuple[int, int]], frozenset[tuple[int, int]], frozenset[tuple[int, int]]]
     size_words: tuple[str, ...]
     rungs: tuple[int, ...]
     framed: bool
@@ -166,6 +181,7 @@ class _Problem:
             down=down,
             near=tuple((a, b) for a, b, word in edges if word == NEXT_TO),
             apart=tuple((at[a], at[b]) for a, b in apart),
+            unsaid=_unsaid(edges, across, down),
             size_words=sizes,
             rungs=tuple(max(0, *larger[node]) if node in compared else -1 for node in range(size)),
             framed=any(one.type == "frame" for one in graph.scene_attributes),
@@ -175,6 +191,8 @@ class _Problem:
         """Units of each object's square."""
         (small, middle, large), ladder = SCALES[scale]
         first = 1 if max(self.rungs) <= 1 else 0  # a short ladder leaves out the smallest rung
+        if max(self.rungs) > 0:  # nothing that is not compared is small beside what is
+            middle = max(middle, min(ladder[max(self.rungs) + first], large))
         words = {"small": small, "large": large}
         return tuple(
             words.get(word, middle) if rung < 0 else ladder[min(rung + first, len(ladder) - 1)]
@@ -190,6 +208,26 @@ def _numbered(graph: SceneGraph, edges: list[tuple[int, int]]) -> list[tuple[int
         if twin is not None and not closes_circle([*edges, (twin, later)], len(names)):
             edges = [*edges, (twin, later)]
     return edges
+
+
+def _unsaid(
+    edges: Sequence[tuple[int, int, str]], across: Sequence[Sequence[int]], down: Sequence[Sequence[int]]
+) -> tuple[frozenset[tuple[int, int]], frozenset[tuple[int, int]], frozenset[tuple[int, int]]]:
+    """What should not hold (``_Problem.unsaid``): relations like one that is said, from its subject to other things."""
+    beside: set[tuple[int, int]] = set()
+    ahead: tuple[set[tuple[int, int]], set[tuple[int, int]]] = (set(), set())
+    said = {frozenset((a, b)) for a, b, word in edges if word == NEXT_TO}
+    for subject, _, word in edges:
+        for other in range(len(across)):
+            if other == subject:
+                continue
+            if word == NEXT_TO and frozenset((subject, other)) not in said:
+                beside.add((subject, other))
+            elif word == UPPER_LEFT and across[subject][other] < 0 and down[subject][other] < 0:
+                ahead[(subject + other) % 2].add((subject, other))
+            elif word in (LEFT, ABOVE) and (across if word == LEFT else down)[subject][other] < 0:
+                ahead[word == ABOVE].add((subject, other))
+    return frozenset(ahead[0]), frozenset(ahead[1]), frozenset(beside)
 
 
 def _longest(edges: Iterable[tuple[int, int]], size: int) -> tuple[tuple[int, ...], ...]:
@@ -229,11 +267,13 @@ def _block(left: int, top: int, right: int, bottom: int) -> int:
 class _Attempt:
     """One try at placing everything."""
 
-    def __init__(self, problem: _Problem, sizes: Sequence[int], key: int, number: int) -> None:
+    def __init__(self, problem: _Problem, sizes: Sequence[int], key: int, number: int, exclusive: bool) -> None:
         self.problem, self.sizes, self.key, self.drawn = problem, sizes, key, 0
         self.banded = number % 2 == 1
         self.packed = number % 8 >= 4
         self.from_the_end = bool(mix_int(key) & 1)
+        self.exclusive = exclusive
+        self.apart = {frozenset(pair) for pair in (*problem.apart, *(problem.unsaid[2] if exclusive else ()))}
         self.placed: list[list[Square]] = [[] for _ in sizes]
 
     def _draw(self, below: int) -> int:
@@ -279,9 +319,8 @@ class _Attempt:
         low_x, high_x = self._window(node, self.problem.across, 0)
         low_y, high_y = self._window(node, self.problem.down, 1)
         free = _block(low_x, low_y, high_x, high_y)
-        away = {b if a == node else a for a, b in self.problem.apart if node in (a, b)}
         for owner, squares in enumerate(self.placed):
-            margin = APART - 1 if owner in away else -1
+            margin = APART - 1 if frozenset((node, owner)) in self.apart else -1
             for left, top, other in squares:
                 free &= ~_block(left - side - margin, top - side - margin, left + other + margin, top + other + margin)
                 if not free:
@@ -308,6 +347,11 @@ class _Attempt:
                 low = max(low, max(2 * one[axis] + one[2] for one in squares) + 2 * STEP * steps[other][node])
             if steps[node][other] > 0:
                 high = min(high, min(2 * one[axis] + one[2] for one in squares) - 2 * STEP * steps[node][other])
+            if self.exclusive and not self.placed[node]:  # one of its things is enough
+                if (other, node) in self.problem.unsaid[axis]:
+                    high = min(high, max(2 * one[axis] + one[2] for one in squares) + 1)
+                if (node, other) in self.problem.unsaid[axis]:
+                    low = max(low, min(2 * one[axis] + one[2] for one in squares) - 1)
         return -((side - low) // 2), (high - side) // 2
 
     def _near(self, node: int, free: int, missing: Sequence[int], must: bool) -> int:
@@ -353,7 +397,7 @@ def _places(graph: SceneGraph, problem: _Problem, squares: list[list[Square]], k
     fixed = {node for pair in problem.near for node in pair}
     places = []
     for node, own in enumerate(squares):
-        free = node not in fixed and problem.rungs[node] < 0 and problem.size_words[node] != "large"
+        free = node not in fixed and max(problem.rungs) < 0 and problem.size_words[node] != "large"
         draw = mix_int(key + (node + 1) * 7919)
         jitter = MIN_JITTER + (1 - MIN_JITTER) * (draw % 1024) / 1023 if free else 1.0
         for number, (left, top, side) in enumerate(own):
@@ -361,3 +405,52 @@ def _places(graph: SceneGraph, problem: _Problem, squares: list[list[Square]], k
             diameter = (side - GAP) * unit * jitter
             places.append(Place(graph.objects[node].id, edge + (left + side / 2) * unit, edge + (top + side / 2) * unit, diameter, depth))
     return tuple(places)
+
+
+# ---- several true answers -------------------------------------------------------------------------------------------------------
+
+
+def _misleading(graph: SceneGraph, places: Sequence[Place]) -> int:
+    """How many relations have another object nearer to their subject than their own, for which they hold, too.
+
+    "What is the star above?" then has a better answer than the one that the graph gives (``looks``).
+    """
+    own: dict[str, list[Place]] = {}
+    for place in places:
+        own.setdefault(place.owner, []).append(place)
+    names = {one.id: one.name for one in graph.objects}
+    count = 0
+    for one in graph.relations:
+        word, subject = one.predicate, own[one.subject]
+        limit = _distance(word, subject, own[one.object])
+        count += any(
+            names[other] != names[one.object] and _true(word, subject, things) and _distance(word, subject, things) < limit
+            for other, things in own.items()
+            if other not in (one.subject, one.object)
+        )
+    return count
+
+
+def _distance(word: str, subject: Sequence[Place], other: Sequence[Place]) -> float:
+    """How far another object is from the subject of a relation; for sizes, how small it is."""
+    if word == LARGER:
+        return -min(thing.diameter for thing in other)
+    if word == NEXT_TO:
+        return min(_gap(a, b) for a in subject for b in other)
+    return min((a.x - b.x) ** 2 + (a.y - b.y) ** 2 for a in subject for b in other)
+
+
+def _true(word: str, subject: Sequence[Place], other: Sequence[Place]) -> bool:
+    """Does a relation hold between placed objects (``looks``)?"""
+    if word == LARGER:
+        return min(thing.diameter for thing in subject) >= looks.LARGER * max(thing.diameter for thing in other)
+    if word == NEXT_TO:
+        return min(_gap(a, b) for a in subject for b in other) <= looks.NEXT_TO
+    across = min(thing.x for thing in other) - max(thing.x for thing in subject) >= looks.AHEAD
+    down = min(thing.y for thing in other) - max(thing.y for thing in subject) >= looks.AHEAD
+    return (across or word not in ACROSS) and (down or word not in DOWN)
+
+
+def _gap(one: Place, other: Place) -> float:
+    """Space between two boxes, the larger of across and down."""
+    return max(abs(one.x - other.x), abs(one.y - other.y)) - (one.diameter + other.diameter) / 2

@@ -12,6 +12,10 @@ drawn in; its centre is that box's centre.
 - ``A next to B``: the nearest two boxes of A and B are at most ``NEXT_TO`` apart in x and in y.
 - ``A larger than B``: every diameter of A is at least ``LARGER`` times every diameter of B.
 
+"What is A above?" may be true of several things. The one that is meant is the nearest (centre to centre; for ``next to`` by the space
+between boxes; for ``larger than`` the largest of the smaller ones), and layouts are chosen so that it is the graph's own wherever that
+can be had.
+
 The renderer keeps clear of these bounds (``DRAWN_AHEAD``, ``DRAWN_NEXT_TO``, ``DRAWN_LARGER``), so that a picture can be measured with
 an error. Words that would contradict each other are left out of the vocabulary on purpose: with one word for each direction, the
 relations of any scene without a circle of relations hold together (there is no ``to the right of`` beside ``to the left of``), and

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from anyscene.judges.protocol import Answer
 from anyscene.language.question import Question
@@ -92,11 +93,16 @@ def _chosen(sight: Sight, asked: Asked) -> Answer:
     chances = np.array([sight.probability(query) for _, query in asked.candidates], dtype=np.float64)
     if chances.max(initial=0.0) < 0.05:
         return Answer(None, float(chances.max(initial=0.0)), "none of the answers fits", "unsure")
-    if asked.form == "open" and isinstance(first, Relates) and np.count_nonzero(chances >= 0.5) > 1:
-        several = [answer for (answer, _), chance in zip(asked.candidates, chances, strict=True) if chance >= 0.5]
-        return Answer(None, 1.0, f"it is true of {' and '.join(several)}", "unsure")
+    if asked.form == "open" and np.count_nonzero(chances >= 0.5) > 1:
+        return Answer(None, 1.0, _nearest(sight, asked, chances))
     shares = chances / chances.sum()
     best = int(np.argmax(shares))
     if asked.form == "open":
         return Answer(None, 1.0, asked.candidates[best][0])
     return Answer(None, 1.0, asked.candidates[best][0], probabilities=tuple(map(float, shares)))
+
+
+def _nearest(sight: Sight, asked: Asked, chances: NDArray[np.float64]) -> str:
+    """Of several true answers to an open question about a relation the one that is meant: the nearest (``looks``)."""
+    true = [one for one, chance in zip(asked.candidates, chances, strict=True) if chance >= 0.5]
+    return min(true, key=lambda one: sight.distance(one[1]) if isinstance(one[1], Relates) else 0.0)[0]

@@ -213,6 +213,22 @@ class Sight:
             (tuple(group for group in groups if (len(group) > 1) == noun.plural), weight / total * certain) for groups, weight in divisions
         ]
 
+    def distance(self, query: Relates) -> float:
+        """How far the target of a relation is from its subject, the smaller the more likely meant (``looks``); of no unit."""
+        word = self.taxonomy.relations.names[query.relation]
+        subject = max(self._groups(query.subject), key=lambda one: one[1], default=((), 0.0))[0]
+        same = query.subject.object == query.target.object
+        divided = max(self._targets(query.target, subject if same else ()), key=lambda one: one[1], default=((), 0.0))[0]
+        true = [target for target in divided if subject and self._holds(word, subject, target) >= 0.5]
+        if not true:
+            return float("inf")
+        if word == "larger than":
+            return -max(min(self.things[one].width for one in target) for target in true)
+        if word == "next to":
+            return min(self._gap(subject, target) for target in true)
+        pairs = [(self.things[a], self.things[b]) for target in true for a in subject for b in target]
+        return min(float(np.hypot(a.x - b.x, a.y - b.y)) for a, b in pairs)
+
     def _gap(self, subject: Sequence[int], target: Sequence[int]) -> float:
         """Space between the nearest two boxes, the larger of across and down."""
         return min(
