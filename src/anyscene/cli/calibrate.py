@@ -35,7 +35,7 @@ def run(
     from anyscene.errors import SpecError
     from anyscene.evaluation import label_run, open_run, report_run, score_evaluation
     from anyscene.evaluation.labels import labels_from_csv, labels_from_judge, write_labels
-    from anyscene.report import print_calibration
+    from anyscene.report import print_scores
     from anyscene.runs import say
 
     opened = open_run(folder)
@@ -53,4 +53,4 @@ def run(
     if as_json:
         print(json.dumps({key: scores[key] for key in ("judge", "judge_quality", "corrected")}, ensure_ascii=False, indent=1))
     elif not quiet:
-        print_calibration(scores)
+        print_scores(scores)

@@ -30,10 +30,11 @@ def run(
     from anyscene.report import print_comparison
     from anyscene.runs import say
 
-    found = compare_evaluations(open_run(run_a), open_run(run_b), judge, html=html)
+    first, second = open_run(run_a), open_run(run_b)
+    found = compare_evaluations(first, second, judge, html=html)
     if as_json:
         print(json.dumps(found, ensure_ascii=False, indent=1))
     elif not quiet:
-        print_comparison(found)
+        print_comparison(first.model["name"], second.model["name"], found)
     if html is not None:
         say(f"comparison: {html}", quiet=quiet)

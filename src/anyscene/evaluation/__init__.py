@@ -2,10 +2,11 @@
 
 from anyscene.evaluation.labels import label_run
 from anyscene.evaluation.run import EvaluationRun, create_run, open_run, scenes_of
-from anyscene.evaluation.steps import judge_run, paint_run, report_run, score_evaluation
+from anyscene.evaluation.steps import compare_evaluations, judge_run, paint_run, report_run, score_evaluation, scores_of
 
 __all__ = [
     "EvaluationRun",
+    "compare_evaluations",
     "create_run",
     "judge_run",
     "label_run",
@@ -14,4 +15,5 @@ __all__ = [
     "report_run",
     "scenes_of",
     "score_evaluation",
+    "scores_of",
 ]

@@ -155,6 +155,13 @@ class EvaluationRun:
         path = self.folder / LABELS
         return pq.read_table(path) if path.exists() else None
 
+    @property
+    def labels_source(self) -> str:
+        """``truth`` where all true answers are a painter's own, else ``labels``."""
+        path = self.folder / LABELS
+        metadata = (pq.read_schema(path).metadata or {}) if path.exists() else {}
+        return metadata.get(b"source", b"labels").decode()
+
     def scores(self) -> dict[str, Any]:
         """What ``scores.json`` holds.
 

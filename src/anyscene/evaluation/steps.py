@@ -8,19 +8,19 @@ from typing import Any
 
 import pyarrow as pa
 
-from anyscene.errors import RecordError
+from anyscene.errors import RecordError, SpecError
 from anyscene.evaluation.labels import FORMS
 from anyscene.evaluation.run import REPORT, ROWS, SCORES, EvaluationRun, create_run, json_bytes, parquet_bytes
 from anyscene.judges import Judge
 from anyscene.judges.judging import JudgeReport, judge_media
 from anyscene.models import Model
 from anyscene.models.painting import PaintReport, paint
-from anyscene.report import RunContents, write_report
+from anyscene.report import RunContents, write_comparison, write_report
 from anyscene.runs import lock_folder, open_folder, write_atomic
-from anyscene.scoring import score_run
+from anyscene.scoring import Scores, compare_runs, score_run
 from anyscene.taxonomy import Taxonomy
 
-__all__ = ["judge_run", "paint_run", "report_run", "score_evaluation"]
+__all__ = ["compare_evaluations", "judge_run", "paint_run", "report_run", "score_evaluation", "scores_of"]
 
 
 def paint_run(
@@ -61,34 +61,67 @@ def judge_run(run: EvaluationRun, judge: Judge, *, forms: Sequence[str] = FORMS,
         return judge_media(run.records, run.media, judge, run.store(judge), forms=forms, quiet=quiet)
 
 
-def score_evaluation(run: EvaluationRun, judge: str | None = None, *, seed: int = 0) -> dict[str, Any]:
-    """Computes the scores from the stored answers and writes ``scores.json`` and ``scores.parquet``. No judge is called.
+def scores_of(run: EvaluationRun, judge: str | None = None, *, seed: int = 0) -> Scores:
+    """The scores of a run from its stored answers. No judge is called, nothing is written.
+
+    Args:
+        run: the evaluation.
+        judge: whose answers; by default the only one's.
+        seed: of the resampling behind the intervals.
 
     Raises:
         SpecError: no judge has answered, or several have and none is named.
         RecordError: a file of answers is damaged, or there is not a single answer.
     """
     answers, facts = run.answers(judge)
-    media = run.media.table()
     if not answers.num_rows:
         raise RecordError(f"{run.folder}: the store of {facts['name']} holds no answers; judge the run again")
     words = run.words
-    scores = score_run(
+    return score_run(
         run.scenes,
-        media,
+        run.media.table(),
         answers,
         model=run.model["name"],
         judge=facts,
         labels=run.labels,
+        labels_source=run.labels_source,
         relation_types=words["relation_types"],
         object_classes=words["object_classes"],
         samples=run.manifest["samples"],
         seed=seed,
     )
+
+
+def score_evaluation(run: EvaluationRun, judge: str | None = None, *, seed: int = 0) -> dict[str, Any]:
+    """Writes ``scores.json`` and ``scores.parquet``, and gives what the first holds. Arguments and errors are those of ``scores_of``."""
+    scores = scores_of(run, judge, seed=seed)
     found: dict[str, Any] = scores.to_dict()
     write_atomic(run.folder / ROWS, parquet_bytes(scores.rows_table()))
     write_atomic(run.folder / SCORES, json_bytes(found))
     return found
+
+
+def compare_evaluations(
+    a: EvaluationRun, b: EvaluationRun, judge: str | None = None, *, seed: int = 0, html: Path | None = None
+) -> dict[str, Any]:
+    """Compares run b with run a on the scenes that both have; writes a page where one is asked for.
+
+    Raises:
+        SpecError: the runs share no scene, or were judged by different judges.
+        RecordError: a file of answers is damaged.
+    """
+    first, second = scores_of(a, judge, seed=seed), scores_of(b, judge, seed=seed)
+    judges = [one.to_dict()["judge"] for one in (first, second)]
+    if judges[0] != judges[1]:
+        raise SpecError(
+            f"{a.folder} was judged by {' '.join(judges[0].values())}, {b.folder} by {' '.join(judges[1].values())}; "
+            "models are compared by one judge: let it judge both runs"
+        )
+    comparison: dict[str, Any] = compare_runs(first, second, seed=seed).to_dict()
+    if html is not None:
+        pages = [_contents(run, scores.to_dict(), judge) for run, scores in ((a, first), (b, second))]
+        write_comparison(html, *pages, comparison)
+    return comparison
 
 
 def report_run(run: EvaluationRun, judge: str | None = None) -> Path:
@@ -98,9 +131,15 @@ def report_run(run: EvaluationRun, judge: str | None = None) -> Path:
         RunError: the run has not been scored.
     """
     scores = run.scores()
-    answers, facts = run.answers(judge or scores["judge"]["name"])
+    path = run.folder / REPORT
+    write_report(path, _contents(run, scores, judge or scores["judge"]["name"]))
+    return path
+
+
+def _contents(run: EvaluationRun, scores: dict[str, Any], judge: str | None) -> RunContents:
+    answers, facts = run.answers(judge)
     folder = run.media.path
-    contents = RunContents(
+    return RunContents(
         scores=scores,
         records=run.scenes,
         media=run.media.table(),
@@ -108,6 +147,3 @@ def report_run(run: EvaluationRun, judge: str | None = None) -> Path:
         read_media=lambda name: (folder / name).read_bytes(),
         provenance={**run.manifest, "judge": facts},
     )
-    path = run.folder / REPORT
-    write_report(path, contents)
-    return path
