@@ -145,21 +145,32 @@ class TransformersJudge:
             return [Answer(None, None, one_line(error), "failed") for _ in questions]
         return [answers[place] for place in range(len(questions))]
 
-    def reply_probability(self, media: Media, texts: Sequence[str], reply: str) -> list[float]:
+    def reply_probability(self, media: Media, texts: Sequence[str], reply: str) -> list[float | None]:
         """The probability, over the whole vocabulary, that the reply to each text starts with the token of ``reply`` (VQAScore).
 
+        None for all texts where the media does not fit the memory even with one text.
+
         Raises:
-            JudgeError: ``reply`` is more than one token for this model, or the memory does not suffice.
+            JudgeError: ``reply`` is more than one token for this model.
+        """
+        tokens = list(self.whole_token(reply))
+        try:
+            beginning = self._begin(media, texts)
+            found = self.reader.next_log_probs(beginning, range(len(texts)))
+        except OutOfMemoryError:
+            return [None for _ in texts]
+        return [float(value) for value in found[:, tokens].exp().sum(-1)]
+
+    def whole_token(self, reply: str) -> tuple[int, ...]:
+        """The token, or the tokens of several spellings, that stand for a word at the start of a reply.
+
+        Raises:
+            JudgeError: the word is more than one token for this model.
         """
         tokens, whole = label_tokens(self.reader, self._tail, [[reply]])
         if not whole:
             raise JudgeError(f"judge {self.name!r}: the reply {reply!r} is more than one token for its tokenizer")
-        try:
-            beginning = self._begin(media, texts)
-            found = self.reader.next_log_probs(beginning, range(len(texts)))
-        except OutOfMemoryError as error:
-            raise JudgeError(f"judge {self.name!r}: out of memory with one text ({error}); lower max_pixels or frames") from None
-        return [float(value) for value in found[:, list(tokens[0])].exp().sum(-1)]
+        return tokens[0]
 
     def _begin(self, media: Media, texts: Sequence[str]) -> Beginning:
         pictures = [self._sized(picture) for picture in media.sampled(self.frames)]
