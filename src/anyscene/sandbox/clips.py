@@ -14,9 +14,16 @@ from anyscene.sandbox.segmentation import Picture, picture_of
 __all__ = ["movement_chances", "transition_chances"]
 
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 STILL_SHARE = 0.5
 """A transition begins after so much of a clip."""
 NONE = ""
+SMALL = 32
+"""Side to which frames are reduced where only their light matters."""
+FAR = 60.0
+"""Differences of more levels than this are all the same."""
+SURE = 0.05
+"""Difference of errors that leaves room for doubt."""
 
 
 def _shares(errors: dict[str, float], scale: float) -> dict[str, float]:
@@ -42,18 +49,24 @@ def movement_chances(frames: Sequence[Image.Image], first: Picture) -> dict[str,
         last, part = len(frames) - 1, 1.0
     later = picture_of(frames[last])
     height, width = first.inner.shape
-    y, x = ((np.arange(height) + 0.5) / height)[:, None], ((np.arange(width) + 0.5) / width)[None, :]
     inner = first.inner & later.inner
     errors = {}
     for name in (NONE, *looks.CAMERA_MOVEMENTS):
-        grow = {"zoom in": looks.ZOOM, "zoom out": 1 / looks.ZOOM}.get(name, 1.0) ** part
-        slide = {"pan left": looks.PAN, "pan right": -looks.PAN}.get(name, 0.0) * part
-        from_x, from_y = 0.5 + (x - 0.5 - slide) / grow, 0.5 + (y - 0.5) / grow
+        from_x, from_y = _origin(name, part, height, width)
         there = (from_x >= 0) & (from_x < 1) & (from_y >= 0) & (from_y < 1) & inner
         wanted = _sampled(first.chroma, from_x, from_y)
         away = ((later.chroma - wanted) ** 2).sum(axis=2)
         errors[name] = float(away[there].sum()) / max(float((first.chroma**2).sum()), 1.0)
     return _shares(errors, 0.03)
+
+
+def _origin(movement: str, part: float, height: int, width: int) -> tuple[Doubles, Doubles]:
+    """``(height, width)`` where each pixel's content was so much of a clip before, as fractions of the picture."""
+    y, x = ((np.arange(height) + 0.5) / height)[:, None], ((np.arange(width) + 0.5) / width)[None, :]
+    grow = {"zoom in": looks.ZOOM, "zoom out": 1 / looks.ZOOM}.get(movement, 1.0) ** part
+    slide = {"pan left": looks.PAN, "pan right": -looks.PAN}.get(movement, 0.0) * part
+    from_x, from_y = np.broadcast_arrays(0.5 + (x - 0.5 - slide) / grow, 0.5 + (y - 0.5) / grow)
+    return from_x, from_y
 
 
 def _sampled(values: Floats, x: NDArray[np.float64], y: NDArray[np.float64]) -> Floats:
@@ -68,47 +81,42 @@ def _sampled(values: Floats, x: NDArray[np.float64], y: NDArray[np.float64]) -> 
     return np.asarray(upper * (1 - fy) + lower * fy, dtype=np.float32)
 
 
-def transition_chances(frames: Sequence[Image.Image]) -> dict[str, float]:
+def transition_chances(frames: Sequence[Image.Image], movement: str = NONE) -> dict[str, float]:
     """Probabilities of the transitions and of none.
 
     Args:
         frames: of the clip, two at least.
+        movement: of the camera, one of ``CAMERA_MOVEMENTS`` or empty: what moves on while the picture changes.
     """
-    small = [np.asarray(frame.resize((32, 32), Image.Resampling.BOX).convert("RGB"), dtype=np.float32) for frame in frames]
-    end = small[-1]
-    errors: dict[str, float] = {NONE: 0.0}
-    ends = {"black": float(looks.BACKGROUNDS["black"][0]), "white": float(looks.BACKGROUNDS["white"][0])}
-    near = {name: float(np.mean(np.minimum(np.abs(end - level), 60.0))) for name, level in ends.items()}
+    small = [np.asarray(frame.resize((SMALL, SMALL), Image.Resampling.BOX).convert("RGB"), dtype=np.float32) for frame in frames]
     before = int((len(small) - 1) * STILL_SHARE)
-    for name, level in ends.items():
-        covered = near[name] / 60.0
-        fade, wipe = _ways(small[before:], level)
-        errors[f"fade to {name}"] = covered * 4 + fade
-        errors[f"wipe to {name}"] = covered * 4 + wipe
-    still = float(np.mean(np.minimum(np.abs(small[before] - end), 60.0))) / 60.0
-    change = min(near.values()) / 60.0
-    errors[NONE] = 0.4 if change < 0.08 and still > 0.02 else 0.0
-    if change >= 0.08:
-        errors = {key: value + (2.0 if key else 0.0) for key, value in errors.items()}
-    return _shares(errors, 0.04)
+    start = small[before]
+    errors: dict[str, float] = {}
+    unchanged = []
+    for name in ("black", "white"):
+        level = np.float32(looks.BACKGROUNDS[name][0])
+        content = max(float(np.minimum(np.abs(start - level), FAR).mean()), 0.5)
+        ended = float(np.minimum(np.abs(small[-1] - level), FAR).mean()) / content
+        unchanged.append(ended)
+        fade, wipe = _ways(small, before, movement, level)
+        errors[f"fade to {name}"] = 2 * ended + fade / content
+        errors[f"wipe to {name}"] = 2 * ended + wipe / content
+    errors[NONE] = 1.0 if min(unchanged) < 0.25 else 0.0
+    if not errors[NONE]:
+        errors = {name: error + 1.0 if name else error for name, error in errors.items()}
+    return _shares(errors, SURE)
 
 
-def _ways(frames: Sequence[Floats], level: float) -> tuple[float, float]:
-    """How badly a fade and a wipe to a level explain the frames between the first and the last of some, 0 to 1."""
-    start, count = frames[0], len(frames)
-    width = start.shape[1]
-    across = np.arange(width)
+def _ways(frames: Sequence[Floats], before: int, movement: str, level: np.float32) -> tuple[float, float]:
+    """How badly a fade and a wipe explain the frames between the last unchanged one and the end, in levels; zero without any."""
     fade = wipe = 0.0
-    between = range(1, count - 1)
-    for number in between:
-        frame = frames[number]
-        steps = np.linspace(0, 1, 17)
-        fade += min(float(np.mean(np.minimum(np.abs(start * (1 - s) + level * s - frame), 60.0))) for s in steps) / 60.0
-        options = []
-        for edge in range(0, width + 1, 2):
-            wiped = np.where((across < edge)[None, :, None], np.float32(level), start)
-            options.append(float(np.mean(np.minimum(np.abs(wiped - frame), 60.0))) / 60.0)
-        wipe += min(options)
-    if not len(between):
-        return 0.0, 0.0
-    return fade / len(between), wipe / len(between)
+    last = len(frames) - 1
+    changing = range(before + 1, last)
+    across = (np.arange(SMALL) / SMALL)[None, :, None]
+    for number in changing:
+        moved = _sampled(frames[before], *_origin(movement, (number - before) / last, SMALL, SMALL))
+        share = max(0.0, 2 * number / last - 1)
+        shares = np.clip(share + np.linspace(-0.12, 0.12, 5), 0, 1).astype(np.float32)
+        fade += min(float(np.minimum(np.abs(moved * (1 - s) + level * s - frames[number]), FAR).mean()) for s in shares)
+        wipe += min(float(np.minimum(np.abs(np.where(across < s, level, moved) - frames[number]), FAR).mean()) for s in shares)
+    return fade / max(len(changing), 1), wipe / max(len(changing), 1)

@@ -67,8 +67,9 @@ def look_at(media: Media, taxonomy: Taxonomy) -> tuple[Sight, float]:
     looked = see(media.array(0))
     whole: dict[str, dict[str, float]] = {kind: dict(chances) for kind, chances in looked.picture.chances.items()}
     if media.modality == "video" and len(media.frames) > 1:
-        whole["camera_movement"] = movement_chances(media.frames, looked.picture)
-        whole["transition"] = transition_chances(media.frames)
+        movement = movement_chances(media.frames, looked.picture)
+        whole["camera_movement"] = movement
+        whole["transition"] = transition_chances(media.frames, max(movement, key=movement.__getitem__))
     else:
         whole["camera_movement"] = whole["transition"] = {"": 1.0}
     fits = looked.fits
