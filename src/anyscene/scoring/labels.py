@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 
 from anyscene.errors import RecordError
+from anyscene.judges.prompts import plain_words
 from anyscene.scoring.question_bank import Floats, coded
-from anyscene.scoring.rows import Rows, normalize_answer
+from anyscene.scoring.rows import Rows
 
 __all__ = ["truth_of_rows"]
 
@@ -33,7 +34,7 @@ def truth_of_rows(rows: Rows, labels: pa.Table | None) -> Floats:
         raise RecordError(f"labels without the column {missing[0]!r} cannot be used; they have {', '.join(labels.column_names)}")
     shas, keys, said = coded(rows.sha256), rows.bank.key, coded(labels["answer"])
     verdicts = {"yes": 1.0, "no": -1.0}
-    votes = np.array([verdicts.get(normalize_answer(word), np.nan) for word in said.words] + [np.nan])[said.index]
+    votes = np.array([verdicts.get(plain_words(word), np.nan) for word in said.words] + [np.nan])[said.index]
     sha_of = {word: place for place, word in enumerate(shas.words)}
     key_of = {word: place for place, word in enumerate(keys.words)}
     sha, key = coded(labels["media_sha256"]), coded(labels["question_key"])

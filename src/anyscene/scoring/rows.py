@@ -7,7 +7,6 @@ where several are equally likely (half for a yes/no question at exactly 0.5), wh
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,17 +15,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from anyscene.errors import RecordError, SpecError
+from anyscene.judges.prompts import plain_words
 from anyscene.judges.protocol import STATUSES
 from anyscene.scoring.question_bank import Bools, Codes, Floats, Ints, QuestionBank, coded, flat_list, question_bank
 
-__all__ = ["ROW_STATUSES", "Rows", "normalize_answer", "score_rows"]
+__all__ = ["ANSWERED", "FAILED", "MISSING", "ROW_STATUSES", "Rows", "score_rows"]
 
 ROW_STATUSES = (*STATUSES, "missing")
 """Of a row; ``missing``: the question was never answered about this media."""
 ANSWERED, UNPARSED, FAILED, MISSING = (ROW_STATUSES.index(name) for name in ("answered", "unparsed", "failed", "missing"))
-_NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve".split()
-_DIGITS = {word: str(number) for number, word in enumerate(_NUMBERS)}
-_ARTICLES = {"a", "an", "the"}
 _TOLERANCE = 1e-9
 
 
@@ -159,14 +156,6 @@ def score_rows(
         complexity=np.asarray(pc.fill_null(complexity, -1)).astype(np.int64),
         unused=int((~used).sum()),
     )
-
-
-def normalize_answer(text: str) -> str:
-    """An open answer as it is compared: lower case, without punctuation, articles and accents' variants, small numbers as digits."""
-    plain = unicodedata.normalize("NFKC", text).casefold()
-    spaced = "".join(char if char.isalnum() else " " for char in plain)
-    words = [_DIGITS.get(word, word) for word in spaced.split()]
-    return " ".join(word for word in words if word not in _ARTICLES)
 
 
 def _ranges(start: Ints, count: Ints) -> Ints:
@@ -314,9 +303,9 @@ def _named_choices(answers: pa.Table, bank: QuestionBank, question: Ints, place:
     texts = answers["text"].take(pa.array(place)).to_pylist()
     for row, (text, one) in enumerate(zip(texts, question.tolist(), strict=True)):
         choices = [bank.choice_text.words[code] for code in bank.choice_text.index[bank.choices[one] : bank.choices[one + 1]]]
-        said = normalize_answer(text or "")
-        if said and said in map(normalize_answer, choices):
-            found[row] = float(said == normalize_answer(choices[bank.gold_choice[one]]))
+        said = plain_words(text or "")
+        if said and said in map(plain_words, choices):
+            found[row] = float(said == plain_words(choices[bank.gold_choice[one]]))
     return found
 
 
@@ -324,6 +313,6 @@ def _open_values(answers: pa.Table, bank: QuestionBank, question: Ints, place: I
     """1 where the text is the right answer, 0 where it is another one, NaN where it is empty."""
     said = coded(answers["text"].take(pa.array(place)))
     names: dict[str, int] = {"": 0}
-    of_said = np.array([names.setdefault(normalize_answer(word), len(names)) for word in said.words] + [0], dtype=np.int64)[said.index]
-    of_gold = np.array([names.setdefault(normalize_answer(word), len(names)) for word in bank.gold.words], dtype=np.int64)
+    of_said = np.array([names.setdefault(plain_words(word), len(names)) for word in said.words] + [0], dtype=np.int64)[said.index]
+    of_gold = np.array([names.setdefault(plain_words(word), len(names)) for word in bank.gold.words], dtype=np.int64)
     return np.where(of_said == 0, np.nan, (of_said == of_gold[bank.gold.index[question]]).astype(np.float64))
