@@ -270,7 +270,7 @@ class _Attempt:
     def __init__(self, problem: _Problem, sizes: Sequence[int], key: int, number: int, exclusive: bool) -> None:
         self.problem, self.sizes, self.key, self.drawn = problem, sizes, key, 0
         self.banded = number % 2 == 1
-        self.packed = number % 8 >= 4
+        self.packed = number % 8 >= 6
         self.from_the_end = bool(mix_int(key) & 1)
         self.exclusive = exclusive
         self.apart = {frozenset(pair) for pair in (*problem.apart, *(problem.unsaid[2] if exclusive else ()))}
