@@ -8,6 +8,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,6 +18,12 @@ from typing import Any
 FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update
 --disable-sync --disable-extensions --disable-default-apps --disable-dev-shm-usage --hide-scrollbars --remote-debugging-pipe --noerrdialogs""".split()
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+LAUNCH = """import os, sys
+down, up = (os.dup2(int(one), 60 + place) for place, one in enumerate(sys.argv[1:3]))
+os.dup2(down, 3), os.dup2(up, 4)
+os.closerange(5, 100)
+os.execv(sys.argv[3], sys.argv[3:])"""
+"""The browser reads commands from 3 and writes to 4."""
 
 
 class Browser:
@@ -34,15 +41,19 @@ class Browser:
         down_read, self._down = os.pipe()
         self._up, up_write = os.pipe()
 
-        def pipes() -> None:  # the browser reads commands from 3 and writes to 4
-            high = [os.dup2(one, 60 + place) for place, one in enumerate((down_read, up_write))]
-            os.dup2(high[0], 3)
-            os.dup2(high[1], 4)
-
-        command = [CHROMIUM, *FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, close_fds=False, preexec_fn=pipes
-        )
+        command = [
+            sys.executable,
+            "-c",
+            LAUNCH,
+            str(down_read),
+            str(up_write),
+            CHROMIUM,
+            *FLAGS,
+            f"--user-data-dir={self._profile.name}",
+            "about:blank",
+        ]
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self._process = subprocess.Popen(command, pass_fds=(down_read, up_write), **quiet)
         os.close(down_read)
         os.close(up_write)
         target = self._call("Target.createTarget", url="about:blank")["targetId"]

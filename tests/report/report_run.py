@@ -305,7 +305,8 @@ def fake_scores(model: str, scenes: int, media: list[dict[str, Any]], answers: l
             "foil": {"absent_object": skill(0.961), "swapped_attribute": skill(0.83), "reversed_relation": skill(0.61)},
         },
         "judge_quality": {
-            "source": "foils",
+            "source": "truth",
+            "calibration_error": 0.027,
             "by_kind": {
                 "existence": {"sensitivity": estimate(0.991, 0.006), "specificity": estimate(0.968, 0.011)},
                 "attribute": {"sensitivity": estimate(0.972, 0.01), "specificity": estimate(0.903, 0.021)},
@@ -336,33 +337,41 @@ def fake_scores(model: str, scenes: int, media: list[dict[str, Any]], answers: l
             },
             "relation": {"raw": estimate(0.583, 0.034), "rogan_gladen": estimate(0.451, 0.061), "prediction_powered": None},
         },
-        "noise_floor": {"floor": 0.011, "samples": 2},
+        "noise_floor": {
+            "samples": 2,
+            "soft": {"half_width": 0.011, "seed_sd": 0.004, "scenes": 400},
+            "strict": {"half_width": 0.013, "seed_sd": 0.005, "scenes": 400},
+        },
         "scenes_needed": {"0.01": 3700, "0.02": 930, "0.05": 150},
         "label_mass": {"mean": 0.982, "low_share": 0.004},
     }
 
 
 def fake_comparison() -> dict[str, Any]:
-    """What a comparison of two runs holds."""
+    """What `scoring.compare_runs` says of two runs, as JSON."""
 
-    def skill(group: str, name: str, value: float, half: float, p: float, adjusted: float) -> dict[str, Any]:
-        ends = {"value": value, "low": value - half, "high": value + half, "n": 400}
-        return {"group": group, "name": name, "difference": ends, "p_value": p, "p_adjusted": adjusted}
+    def gap(a: float, b: float, half: float, p: float, adjusted: float) -> dict[str, Any]:
+        ends = {"difference": b - a, "low": b - a - half, "high": b - a + half}
+        return {"a": a, "b": b, **ends, "n": 400, "effect_size": 0.31, "p": p, "p_adjusted": adjusted}
 
+    nothing = dict.fromkeys(gap(0, 0, 0, 0, 0), None)
     return {
-        "score": "soft",
-        "scenes": 400,
-        "a_score": estimate(0.7243),
-        "b_score": estimate(0.7621),
-        "difference": {"value": 0.0378, "low": 0.0211, "high": 0.0545, "n": 400},
-        "p_value": 0.0002,
-        "effect_size": 0.31,
-        "skills": [
-            skill("kind", "existence", 0.004, 0.012, 0.51, 1.0),
-            skill("kind", "attribute", 0.021, 0.024, 0.09, 0.36),
-            skill("kind", "relation", 0.128, 0.031, 0.00001, 0.00006),
-            skill("complexity", "3", 0.011, 0.03, 0.4, 1.0),
-            skill("complexity", "6", -0.061, 0.028, 0.001, 0.004),
-            {"group": "kind", "name": "motion", "difference": None, "p_value": None, "p_adjusted": None},
-        ],
+        "models": ["sandbox:flawed", "sandbox:better"],
+        "judges": [dict(JUDGE), dict(JUDGE)],
+        "same_judge": True,
+        "scenes": {"common": 400, "a": 400, "b": 400},
+        "level": 0.95,
+        "headline": "soft",
+        "scores": {"soft": gap(0.7243, 0.7621, 0.0168, 0.0002, 0.001), "strict": gap(0.7411, 0.7702, 0.0181, 0.0004, 0.001)},
+        "by": {
+            "kind": {
+                "existence": gap(0.931, 0.935, 0.012, 0.51, 1.0),
+                "attribute": gap(0.846, 0.867, 0.024, 0.09, 0.36),
+                "relation": gap(0.583, 0.711, 0.031, 0.00001, 0.00006),
+                "motion": nothing,
+            },
+            "attribute_type": {},
+            "complexity": {"3": gap(0.885, 0.896, 0.03, 0.4, 1.0), "6": gap(0.75, 0.689, 0.028, 0.001, 0.004)},
+            "object_class": {"star": gap(0.8, 0.9, 0.028, 0.001, 0.004)},
+        },
     }

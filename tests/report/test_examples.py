@@ -112,7 +112,8 @@ def test_answers_become_verdicts_and_values_of_the_right_answer() -> None:
     assert [one.verdict for one in example.asked] == ["right", "wrong", "open", "wrong", "wrong"]
     assert [one.value for one in example.asked] == pytest.approx([0.9, 0.2, 0.5, 0.1, 0.3])
     assert [one.said for one in example.asked] == ["yes", "no", "undecided", "yes", "blue"]
-    assert example.soft == pytest.approx(0.4)
+    assert example.soft == pytest.approx((0.9 + 0.2 + 0.5) / 3)  # no foil, no choice
+    assert example.strict == pytest.approx(0.5)
 
 
 def test_what_is_missing_has_no_value_and_no_part_in_the_mean() -> None:

@@ -22,6 +22,8 @@ from report_run import ANSWERS, MEDIA, estimate, fake_run
 
 from anyscene.errors import RunError
 from anyscene.report import RunContents, build_report, write_report
+from anyscene.report.examples import judged_pictures
+from anyscene.scoring import score_run
 
 EVIL = "<script>alert(1)</script> \"x\" & 'y' <img src=x onerror=alert(1)> \u202eevil\u202c مرحبا 🦊 \x00\x1b[31m"
 
@@ -99,6 +101,27 @@ def test_every_score_and_skill_is_there(report: str, run: RunContents) -> None:
                 shown = {"scene_attribute": "whole scene", "yes_no": "yes or no"}.get(name, name.replace("_", " "))
                 assert f"{shown} {100 * one['soft']['value']:.1f}%" in text
     assert "3,700" in text and "± 1.1 points" in text and "45.1% 39.0% – 51.2%" in text
+
+
+def test_it_takes_what_scoring_says_of_a_run(run: RunContents) -> None:
+    scores = score_run(run.records, run.media, run.answers, model=run.model, judge=run.scores["judge"], resamples=200).to_dict()
+    outline = Outline(build_report(dataclasses.replace(run, scores=scores)))
+    assert outline.faults == []
+    for name in ("soft", "strict", "library", "all_correct", "balanced_accuracy"):
+        one = scores["scores"][name]
+        assert f"{100 * one['value']:.1f}% {100 * one['low']:.1f}% – {100 * one['high']:.1f}% {one['n']}" in outline.text
+    relation = scores["by"]["kind"]["relation"]["soft"]
+    assert f"relation {100 * relation['value']:.1f}%" in outline.text
+    assert "foils" in outline.text and "Corrected scores need true answers" in outline.text
+
+
+def test_the_score_on_a_card_is_the_score_of_the_picture(run: RunContents) -> None:
+    scored = score_run(run.records, run.media, run.answers, model=run.model, judge=run.scores["judge"], resamples=200)
+    found = {one.record["id"]: (one.soft, one.strict) for one in judged_pictures(run)}
+    assert len(found) > 30
+    for place, identity in enumerate(scored.record_ids):
+        if identity in found:
+            assert found[identity] == pytest.approx((scored.by_scene["soft"][place], scored.by_scene["strict"][place]))
 
 
 def test_a_missing_value_is_called_missing_and_never_zero(run: RunContents) -> None:

@@ -60,6 +60,7 @@ def test_a_comparison_is_printed_with_its_verdict_first(capsys: pytest.CaptureFi
     print_comparison("one", "two", fake_comparison())
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == "two is better than one by 3.8 points (95% interval of the difference +2.1 to +5.5)."
-    assert "relation kind +12.8 +9.7 to +15.9 < 0.001 < 0.001" in lines
-    assert "6 complexity -6.1 -8.9 to -3.3 0.001 0.004" in lines
-    assert "motion kind missing - missing missing" in lines
+    assert "relation kind 58.3% 71.1% +12.8 +9.7 to +15.9 < 0.001 < 0.001" in lines
+    assert "6 complexity 75.0% 68.9% -6.1 -8.9 to -3.3 0.001 0.004" in lines
+    assert "motion kind missing missing missing - missing missing" in lines
+    assert not any("star" in line for line in lines)  # objects are left to the page

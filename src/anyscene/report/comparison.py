@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from anyscene.report.tables import provenance_panels, table
 from anyscene.report.words import GROUPS, LEVEL, SCORE_NAMES, label_of, warnings_of
 from anyscene.runs import write_atomic
 
-__all__ = ["Skill", "build_comparison", "skills_of", "verdict_on", "write_comparison"]
+__all__ = ["Gap", "build_comparison", "p_words", "skill_gaps", "verdict_on", "write_comparison"]
 
 SIGNIFICANT = 0.05
 MOST_ROWS = 60
@@ -27,22 +27,35 @@ MOST_ROWS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Skill:
-    """How two runs differ on one skill.
+class Gap:
+    """How two runs differ on one score or one skill.
 
     Attributes:
-        group: ``kind``, ``attribute_type``, ``complexity``, ...
-        name: of the skill in its group.
-        difference: second run minus first, a fraction.
+        group: ``scores``, ``kind``, ``attribute_type``, ``complexity``, ...
+        name: in its group.
+        first: value of the first run.
+        second: value of the second run.
+        difference: second minus first, a fraction.
+        effect_size: of the scenes' differences, in their standard deviations.
         p_value: of no difference; None where it is not known.
-        p_adjusted: the same after Holm's correction for all skills that are listed.
+        p_adjusted: the same after Holm's correction for all that are listed with it.
     """
 
     group: str
     name: str
+    first: float | None
+    second: float | None
     difference: Estimate
+    effect_size: float | None
     p_value: float | None
     p_adjusted: float | None
+
+    @classmethod
+    def read(cls, group: str, name: str, data: Any) -> Gap:
+        """From a difference as `scoring.compare_runs` gives it; anything else is missing."""
+        data = data if isinstance(data, Mapping) else {}
+        a, b, effect, p, adjusted = (Estimate.read({"value": data.get(key)}).value for key in ("a", "b", "effect_size", "p", "p_adjusted"))
+        return cls(group, name, a, b, Estimate.read({**data, "value": data.get("difference")}), effect, p, adjusted)
 
     @property
     def holds(self) -> bool:
@@ -56,15 +69,15 @@ def build_comparison(a: RunContents, b: RunContents, comparison: Mapping[str, An
     Args:
         a: the first run.
         b: the second run; differences are second minus first.
-        comparison: ``score``, ``scenes``, ``a_score``, ``b_score``, ``difference`` (estimates), ``p_value``, ``effect_size``,
-            ``skills`` (each ``group``, ``name``, ``difference``, ``p_value``, ``p_adjusted``).
+        comparison: of the two, as `scoring.compare_runs` gives it (``to_dict``).
         most_pictures: how many scenes are shown at most.
     """
     pairs = selected_differences(a, b, most_pictures)
     cards = el("div", [picture_pair(a, b, pair) for pair in pairs], class_="cards")
     pictures = cards if pairs else el("p", "On no scene that both runs show do their verdicts differ.", class_="note")
     sections = [
-        ("skills", "Skills", "Where the difference comes from", _skills(comparison)),
+        ("skills", "Skills", "Where the difference comes from", _skills(a, b, comparison)),
+        ("scores", "All scores", "All scores", _scores(a, b, comparison)),
         ("pictures", "Pictures", "Where they differ most", pictures),
         ("provenance", "Provenance", "Provenance", _provenance(a, b)),
     ]
@@ -80,18 +93,26 @@ def write_comparison(path: Path, a: RunContents, b: RunContents, comparison: Map
     write_atomic(path, build_comparison(a, b, comparison, most_pictures).encode())
 
 
-def skills_of(comparison: Mapping[str, Any]) -> list[Skill]:
-    """The skills of a comparison, as values."""
-    found = []
-    for one in comparison.get("skills") or []:
-        p_value, p_adjusted = (Estimate.read({"value": one.get(key)}).value for key in ("p_value", "p_adjusted"))
-        found.append(Skill(str(one.get("group") or ""), str(one["name"]), Estimate.read(one.get("difference")), p_value, p_adjusted))
-    return found
+def headline_gap(comparison: Mapping[str, Any]) -> Gap:
+    """The difference on the score that is shown first."""
+    name = str(comparison.get("headline") or "soft")
+    return Gap.read("scores", name, (comparison.get("scores") or {}).get(name))
+
+
+def score_gaps(comparison: Mapping[str, Any]) -> list[Gap]:
+    """The differences on all scores."""
+    return [Gap.read("scores", name, one) for name, one in (comparison.get("scores") or {}).items()]
+
+
+def skill_gaps(comparison: Mapping[str, Any]) -> list[Gap]:
+    """The differences on all skills."""
+    return [Gap.read(group, name, one) for group, found in (comparison.get("by") or {}).items() for name, one in found.items()]
 
 
 def verdict_on(a: str, b: str, comparison: Mapping[str, Any]) -> str:
     """The comparison in one sentence."""
-    difference, p_value = Estimate.read(comparison.get("difference")), Estimate.read({"value": comparison.get("p_value")}).value
+    gap = headline_gap(comparison)
+    difference, p_value = gap.difference, gap.p_value
     if difference.value is None:
         return f"{a} and {b} cannot be compared: they have no scene in common that both were judged on."
     told = f"by {abs(100 * difference.value):.1f} points"
@@ -112,8 +133,8 @@ def p_words(value: float | None) -> str:
 
 
 def _header(a: RunContents, b: RunContents, comparison: Mapping[str, Any]) -> Markup:
-    difference = Estimate.read(comparison.get("difference"))
-    name = str(comparison.get("score") or "soft")
+    gap = headline_gap(comparison)
+    difference = gap.difference
     value = (
         el("span", points(difference.value), el("small", "points", class_="unit"))
         if difference.known
@@ -124,17 +145,15 @@ def _header(a: RunContents, b: RunContents, comparison: Mapping[str, Any]) -> Ma
     between = f"{level} interval {points(ends[0])} to {points(ends[1])}" if ends else "no interval"
     number = el(
         "div",
-        el("p", f"{SCORE_NAMES.get(name, label_of(name))}: {b.model} minus {a.model}", class_="what", dir="auto"),
+        el("p", f"{SCORE_NAMES.get(gap.name, label_of(gap.name))}: {b.model} minus {a.model}", class_="what", dir="auto"),
         el("p", value, class_="big"),
         el("p", between, class_="interval"),
         class_="headline",
     )
-    figures = [("common scenes", count(comparison["scenes"]))] if isinstance(comparison.get("scenes"), int) else []
-    figures += [(run.model, percent(Estimate.read(comparison.get(key)).value)) for run, key in ((a, "a_score"), (b, "b_score"))]
-    figures.append(("p-value", p_words(Estimate.read({"value": comparison.get("p_value")}).value)))
-    effect = Estimate.read({"value": comparison.get("effect_size")}).value
-    if effect is not None:
-        figures.append(("effect size", f"{effect:+.2f}".replace("-", "\N{MINUS SIGN}")))
+    figures = [("common scenes", count(difference.n))]
+    figures += [(a.model, percent(gap.first)), (b.model, percent(gap.second)), ("p-value", p_words(gap.p_value))]
+    if gap.effect_size is not None:
+        figures.append(("effect size", f"{gap.effect_size:+.2f}".replace("-", "\N{MINUS SIGN}")))
     warnings = [f"{run.model}: {one}" for run in (a, b) for one in warnings_of(run.scores)]
     if a.scores.get("judge") != b.scores.get("judge"):
         warnings.insert(
@@ -146,14 +165,26 @@ def _header(a: RunContents, b: RunContents, comparison: Mapping[str, Any]) -> Ma
     return header_block("Anyscene comparison", f"{b.model} against {a.model}", number, aside, warnings)
 
 
-def _skills(comparison: Mapping[str, Any]) -> Markup:
-    skills = skills_of(comparison)
+def _scores(a: RunContents, b: RunContents, comparison: Mapping[str, Any]) -> Markup:
+    gaps = score_gaps(comparison)
+    if not gaps:
+        return el("p", "No score was compared.", class_="note")
+    note = el(
+        "p",
+        "On common scenes alone. P-values from flipping the signs of the scenes' differences; Holm's correction for all scores.",
+        class_="note",
+    )
+    return el("div", note, _gap_table(gaps, [SCORE_NAMES.get(one.name, label_of(one.name)) for one in gaps], a.model, b.model))
+
+
+def _skills(a: RunContents, b: RunContents, comparison: Mapping[str, Any]) -> Markup:
+    skills = skill_gaps(comparison)
     if not skills:
         return el("p", "No skill was compared.", class_="note")
     kept = skills
     if len(skills) > MOST_ROWS:
-        limit = sorted(skills, key=lambda one: 2.0 if one.p_value is None else one.p_value)[:MOST_ROWS]
-        kept = [one for one in skills if one in limit]
+        clearest = sorted(range(len(skills)), key=lambda k: (skills[k].p_value is None, skills[k].p_value or 0.0))[:MOST_ROWS]
+        kept = [skills[k] for k in sorted(clearest)]
     plots = []
     for group in dict.fromkeys(one.group for one in kept):
         title = GROUPS.get(group, (f"By {label_of(group)}", ""))[0]
@@ -163,41 +194,35 @@ def _skills(comparison: Mapping[str, Any]) -> Markup:
         plots.append(
             figure(title, "Difference in points, with its interval.", forest(rows, f"{title}, differences in points: {spoken}"), legend)
         )
-    note = "Filled marks hold after Holm's correction for all skills listed here, at 5%."
+    note = "Filled marks hold after Holm's correction for all skills, at 5%."
     if len(kept) < len(skills):
         note += f" Of {count(len(skills))} skills, the {MOST_ROWS} with the smallest p-values."
-    body = [_skill_row(one) for one in kept]
-    columns = ("Skill", "Group", "Difference", "Interval", "p", "p (Holm)")
-    return el(
-        "div",
-        el("p", note, class_="note"),
-        el("div", plots, class_="panels"),
-        table(columns, body, "figures sortable", "Differences by skill"),
-    )
+    names = [f"{GROUPS[one.group][0][3:] if one.group in GROUPS else label_of(one.group)}: {label_of(one.name)}" for one in kept]
+    body = _gap_table(kept, names, a.model, b.model)
+    return el("div", el("p", note, class_="note"), el("div", plots, class_="panels"), body)
 
 
-def _skill_row(one: Skill) -> Markup:
-    ends = one.difference.interval
-    between = f"{points(ends[0])} to {points(ends[1])}" if ends else "–"
-    value = one.difference.value
-    cells: list[Child] = [
-        el("td", label_of(one.group), class_="number quiet"),
-        el(
-            "td",
-            points(value),
-            class_="number main" if value is not None else "number quiet",
-            data_sort="" if value is None else f"{value:.6f}",
-        ),
-        el("td", between, class_="number quiet"),
-        el("td", p_words(one.p_value), class_="number", data_sort="" if one.p_value is None else f"{one.p_value:.6f}"),
-        el(
-            "td",
-            p_words(one.p_adjusted),
-            class_="number main" if one.holds else "number",
-            data_sort="" if one.p_adjusted is None else f"{one.p_adjusted:.6f}",
-        ),
-    ]
-    return el("tr", el("th", label_of(one.name), scope="row", dir="auto"), cells)
+def _gap_table(gaps: Sequence[Gap], names: Sequence[str], a: str, b: str) -> Markup:
+    """A row per difference: both values, the difference with its interval, p as it is and after correction."""
+    rows = []
+    for gap, name in zip(gaps, names, strict=True):
+        ends, value = gap.difference.interval, gap.difference.value
+        between = f"{points(ends[0])} to {points(ends[1])}" if ends else "–"
+        cells: list[Child] = [
+            _number(gap.first, percent(gap.first), "number"),
+            _number(gap.second, percent(gap.second), "number"),
+            _number(value, points(value), "number main" if value is not None else "number quiet"),
+            el("td", between, class_="number quiet"),
+            _number(gap.p_value, p_words(gap.p_value), "number"),
+            _number(gap.p_adjusted, p_words(gap.p_adjusted), "number main" if gap.holds else "number"),
+        ]
+        rows.append(el("tr", el("th", name, scope="row", dir="auto"), cells))
+    columns = ("Name", a, b, "Difference", "Interval", "p", "p (Holm)")
+    return table(columns, rows, "figures sortable" + (" filterable" if len(rows) > 15 else ""), "Differences")
+
+
+def _number(value: float | None, words: str, class_: str) -> Markup:
+    return el("td", words, class_=class_, data_sort="" if value is None else f"{value:.6f}")
 
 
 def _provenance(a: RunContents, b: RunContents) -> Markup:

@@ -90,15 +90,21 @@ class Example:
 
     @property
     def soft(self) -> float | None:
-        """Mean probability of the right answers; None where nothing was answered."""
-        values = [one.value for one in self.asked if one.value is not None]
+        """Mean probability of the right answers about what should be there; None where nothing was answered."""
+        values = [one.value for one in self._counted() if one.value is not None]
         return sum(values) / len(values) if values else None
 
     @property
     def strict(self) -> float | None:
-        """Share of the answered questions that are answered right; None where nothing was answered."""
-        values = [one.right is True for one in self.asked if one.value is not None]
-        return sum(values) / len(values) if values else None
+        """Share of what should be there that is answered right; None where nothing was answered."""
+        known = [one for one in self._counted() if one.value is not None]
+        return sum(0.5 if one.right is None else float(one.right) for one in known) / len(known) if known else None
+
+    def _counted(self) -> list[Asked]:
+        """The questions that faithfulness is measured on, as `scoring.scores` has them: foils would reward an empty picture."""
+        plain = [one for one in self.asked if not one.question.foil]
+        asked = [one for one in plain if one.question.form == "yes_no" and one.question.answer == "yes"]
+        return asked or [one for one in plain if one.question.form != "yes_no"]
 
 
 def _name(value: Any) -> str:

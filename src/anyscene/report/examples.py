@@ -72,19 +72,20 @@ def judged_pictures(run: RunContents) -> Iterable[Example]:
     """Every picture that was made for the first `CONSIDERED` scenes, with its questions and answers, in the order of the scenes."""
     records = run.records.slice(0, CONSIDERED)
     answers = _answers_of(run)
-    rows = score_rows(records, run.media, answers)
-    media = {(row["record_id"], row["sample"]): row for row in run.media.to_pylist()}
+    own_media = run.media.filter(pc.is_in(run.media["record_id"], value_set=records["id"].combine_chunks()))
+    rows = score_rows(records, own_media, answers)
+    media = {(row["record_id"], row["sample"]): row for row in own_media.to_pylist()}
     replies = _replies(answers, set(rows.sha256.to_pylist()))
     scenes, seen = records.to_pylist(), rows.scene.tolist()
     values, credits, statuses = rows.value.tolist(), rows.credit.tolist(), rows.status.tolist()
-    first, own = rows.bank.start.tolist(), rows.question.tolist()
+    first, asked_of = rows.bank.start.tolist(), rows.question.tolist()
     for place, (scene, sample, digest) in enumerate(zip(seen, rows.sample.tolist(), rows.sha256.to_pylist(), strict=True)):
         if rows.media_status[place] != "made":
             continue
         record = scenes[scene]
         asked = []
         for row in range(rows.start[place], rows.start[place + 1]):
-            question = Question.from_dict(record["questions"][own[row] - first[scene]])
+            question = Question.from_dict(record["questions"][asked_of[row] - first[scene]])
             value = None if math.isnan(values[row]) else values[row]
             right = None if value is None or credits[row] not in (0.0, 1.0) else credits[row] == 1.0
             reply = replies.get((digest, question.key), {})

@@ -139,7 +139,7 @@ def _skills(scores: Mapping[str, Any]) -> Markup:
         plots.append(figure("Score by kind of question", "Soft accuracy with its interval.", drawing))
     note = el(
         "p",
-        "Soft: mean probability of the right answers. Strict: share of questions answered right. Intervals are clustered by scene.",
+        "Soft: mean probability of the right answers. Strict: share answered right. Balanced: foils count half. Intervals: by scene.",
         class_="note",
     )
     return el("div", el("div", plots, class_="panels"), note, skill_tables(by))
@@ -175,58 +175,69 @@ def _scores(scores: Mapping[str, Any]) -> Markup:
 
 def _judge(scores: Mapping[str, Any]) -> Markup:
     quality, corrected = scores.get("judge_quality") or {}, scores.get("corrected") or {}
+    plots = [plot for plot in (_reliability(quality), _correction(corrected)) if plot]
+    parts: list[Child] = [el("p", _known_errors(scores), class_="note"), el("div", plots, class_="panels") if plots else None]
+    if quality.get("by_kind"):
+        note = "Sensitivity: how often it confirms what is there. Specificity: how often it denies what is not."
+        parts += [el("h3", "Errors of the judge"), el("p", note, class_="note"), judge_table(quality)]
+    if corrected:
+        note = "The share of what should be there that is there, had the judge made no errors. These intervals hold for all kinds together."
+        parts += [el("h3", "Raw and corrected scores"), el("p", note, class_="note"), corrected_table(corrected)]
+    else:
+        parts.append(
+            el(
+                "p",
+                "Corrected scores need true answers to some of the questions, from people or from a painter that knows them.",
+                class_="note",
+            )
+        )
+    return el("div", parts)
+
+
+def _reliability(quality: Mapping[str, Any]) -> Markup | None:
     bins = [_bin(one) for one in quality.get("reliability") or []]
-    names = [label_of(kind) for kind in corrected]
-    estimates = [
-        [Estimate.read((one or {}).get(key)) for key in ("raw", "rogan_gladen", "prediction_powered")] for one in corrected.values()
-    ]
-    plots = []
-    if any(one.n for one in bins):
-        error = _calibration_error(bins)
-        caption = f"On the diagonal its probabilities mean what they say; the mean distance from it is {_width(error)}. Bars: how often."
-        plots.append(
-            figure(
-                "Reliability of the judge",
-                caption,
-                reliability_curve(
-                    bins, f"Reliability curve of the judge in {len(bins)} bins, mean distance from the diagonal {_width(error)}."
-                ),
-            )
-        )
-    if names:
-        legend = [("disc", "first", "raw"), ("diamond", "second", "Rogan-Gladen"), ("square", "third", "prediction-powered")]
-        caption = "What the model would score with a judge that makes no errors. The number is the raw score."
-        plots.append(
-            figure(
-                "Raw and corrected scores",
-                caption,
-                dots_by_name(
-                    list(zip(names, estimates, strict=True)), "Raw and corrected scores by kind; the table below has the numbers."
-                ),
-                legend,
-            )
-        )
-    source = {
-        "foils": "foils (questions whose right answer is known to be “no”)",
-        "labels": "human labels",
-        "truth": "the sandbox, where the truth is known",
+    if not any(one.n for one in bins):
+        return None
+    error = _width(Estimate.read({"value": quality.get("calibration_error")}).value)
+    label = f"Reliability curve of the judge in {len(bins)} bins, mean distance from the diagonal {error}."
+    caption = f"On the diagonal its probabilities mean what they say; the mean distance from it is {error}. Bars: how often."
+    return figure("Reliability of the judge", caption, reliability_curve(bins, label))
+
+
+def _correction(corrected: Mapping[str, Any]) -> Markup | None:
+    if not corrected:
+        return None
+    columns = ("raw", "rogan_gladen", "prediction_powered")
+    rows = [(label_of(kind), [Estimate.read((one or {}).get(key)) for key in columns]) for kind, one in corrected.items()]
+    legend = [("disc", "first", "raw"), ("diamond", "second", "Rogan-Gladen"), ("square", "third", "prediction-powered")]
+    caption = "What the model would score with a judge that makes no errors. The number is the raw score."
+    return figure(
+        "Raw and corrected scores",
+        caption,
+        dots_by_name(rows, "Raw and corrected scores by kind; the table below has the numbers."),
+        legend,
+    )
+
+
+def _known_errors(scores: Mapping[str, Any]) -> str:
+    """Where what is known about the judge comes from."""
+    sources = {
+        "foils": "Its errors are estimated from foils, questions whose right answer is “no”. A picture may show a foil by accident, so the "
+        "specificity is at least what is shown; of sensitivity foils say nothing.",
+        "labels": "Its errors are estimated from people's answers.",
+        "truth": "Its errors are measured in the sandbox, where the truth is known.",
     }
-    known = source.get(str(quality.get("source")), str(quality.get("source") or ""))
-    note = f"Its errors are estimated from {known}." if known else "Nothing is known about its errors."
+    quality = scores.get("judge_quality") or {}
+    note = (
+        sources.get(str(quality.get("source")), "Where its errors are known from is not said.")
+        if quality.get("by_kind")
+        else "Nothing is known about its errors."
+    )
     mass = scores.get("label_mass")
     if isinstance(mass, Mapping):
         mean, low = percent(mass.get("mean")), percent(mass.get("low_share"))
         note += f" Label mass (probability of all permitted answers together): mean {mean}; low in {low} of answers."
-    parts: list[Child] = [el("p", note, class_="note"), el("div", plots, class_="panels")]
-    if quality.get("by_kind"):
-        parts += [
-            el("h3", "Errors of the judge"),
-            el("p", "Sensitivity: how often it confirms what is there. Specificity: how often it denies what is not.", class_="note"),
-            judge_table(quality),
-        ]
-    if corrected:
-        parts += [el("h3", "Raw and corrected scores"), corrected_table(corrected)]
-    return el("div", parts)
+    return note
 
 
 def _width(value: float | None) -> str:
@@ -237,13 +248,6 @@ def _width(value: float | None) -> str:
 def _bin(one: Mapping[str, Any]) -> Bin:
     mean, right = (Estimate.read({"value": one.get(key)}).value for key in ("mean_p", "share_right"))
     return Bin(float(one["low"]), float(one["high"]), mean, right, int(one.get("n") or 0))
-
-
-def _calibration_error(bins: Sequence[Bin]) -> float | None:
-    """Mean distance of probability and share, weighted by the answers in a bin (expected calibration error)."""
-    known = [(one.n, abs(one.mean_p - one.share_right)) for one in bins if one.n and one.mean_p is not None and one.share_right is not None]
-    total = sum(n for n, _ in known)
-    return sum(n * distance for n, distance in known) / total if total else None
 
 
 def _precision(scores: Mapping[str, Any]) -> Markup:
@@ -274,13 +278,15 @@ def _precision(scores: Mapping[str, Any]) -> Markup:
         )
     floor = scores.get("noise_floor")
     if isinstance(floor, Mapping):
-        note = "How far scores move when nothing but the seeds change. Smaller differences between two models mean nothing."
+        note = "How far two runs of one model can lie apart when nothing but the seeds change. Smaller differences mean nothing."
         parts.append(
             el(
                 "div",
                 el("h3", "Noise floor"),
                 el("p", note, class_="note"),
-                table(("Measure", "Value"), _noise_rows(floor, ""), "figures narrow", "Noise floor"),
+                table(
+                    ("Score", "Difference of two runs", "Standard deviation of one"), _noise_rows(floor), "figures narrow", "Noise floor"
+                ),
             )
         )
     else:
@@ -288,21 +294,14 @@ def _precision(scores: Mapping[str, Any]) -> Markup:
     return el("div", parts, class_="precision")
 
 
-def _noise_rows(floor: Mapping[str, Any], where: str) -> list[Markup]:
+def _noise_rows(floor: Mapping[str, Any]) -> list[Markup]:
+    """For each score: how far two runs can lie apart, and the standard deviation of one."""
     rows = []
-    for key, value in floor.items():
-        name = f"{where}{SCORE_NAMES.get(str(key), label_of(str(key)))}"
-        if isinstance(value, Mapping) and "value" not in value:
-            rows += _noise_rows(value, f"{name}: ")
-            continue
-        estimate = Estimate.read(value if isinstance(value, Mapping) else {"value": value})
-        if isinstance(value, int) and not isinstance(value, bool):
-            shown = count(value)
-        else:
-            shown = percent(estimate.value, 2) if not isinstance(value, str) else value
-        if estimate.interval:
-            shown += f" ({percent(estimate.interval[0], 2)} – {percent(estimate.interval[1], 2)})"
-        rows.append(el("tr", el("th", name, scope="row"), el("td", shown, class_="number")))
+    for name, one in floor.items():
+        if isinstance(one, Mapping):
+            apart, spread = (Estimate.read({"value": one.get(key)}).value for key in ("half_width", "seed_sd"))
+            cells = [el("td", f"± {_width(apart)}", class_="number main"), el("td", _width(spread), class_="number")]
+            rows.append(el("tr", el("th", SCORE_NAMES.get(name, label_of(name)), scope="row"), cells))
     return rows
 
 

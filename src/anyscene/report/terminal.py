@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from anyscene.report.comparison import p_words, skills_of, verdict_on
+from anyscene.report.comparison import p_words, skill_gaps, verdict_on
 from anyscene.report.estimates import MISSING, Estimate, count, percent, points, share
 from anyscene.report.tables import ordered_skills
 from anyscene.report.words import GROUPS, SCORE_NAMES, answer_counts, headline_of, interval_words, label_of, media_counts, warnings_of
@@ -64,23 +64,24 @@ def print_comparison(a: str, b: str, comparison: Mapping[str, Any], to: Console 
     """
     console = to or _console()
     console.print(Text(_safe(verdict_on(a, b, comparison), console), style="bold"))
-    skills = skills_of(comparison)
+    skills = skill_gaps(comparison)
     if not skills:
         return
-    table = _table("Skill", "Group", ">Difference", ">Interval", ">p", ">p (Holm)")
+    table = _table("Skill", "Group", ">" + _safe(a, console), ">" + _safe(b, console), ">Difference", ">Interval", ">p", ">p (Holm)")
     for one in skills:
-        ends = one.difference.interval
-        between = f"{points(ends[0])} to {points(ends[1])}" if ends else "-"
-        style = ("green" if (one.difference.value or 0) > 0 else "red") if one.holds else ""
-        cells = (
-            label_of(one.name),
-            label_of(one.group),
-            points(one.difference.value),
-            between,
-            p_words(one.p_value),
-            p_words(one.p_adjusted),
-        )
-        table.add_row(*(Text(_safe(cell, console)) for cell in cells), style=style)
+        if one.group in _GROUPS_SHOWN:
+            ends = one.difference.interval
+            between = f"{points(ends[0])} to {points(ends[1])}" if ends else "-"
+            style = ("green" if (one.difference.value or 0) > 0 else "red") if one.holds else ""
+            values = (
+                percent(one.first),
+                percent(one.second),
+                points(one.difference.value),
+                between,
+                p_words(one.p_value),
+                p_words(one.p_adjusted),
+            )
+            table.add_row(*(Text(_safe(cell, console)) for cell in (label_of(one.name), label_of(one.group), *values)), style=style)
     console.print("", table, sep="\n")
 
 
@@ -100,7 +101,7 @@ def _table(*columns: str) -> Table:
     """A table without lines; a column whose name begins with ``>`` is of numbers."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for one in columns:
-        table.add_column(one.lstrip(">"), justify="right" if one.startswith(">") else "left", overflow="fold")
+        table.add_column(Text(one.removeprefix(">")), justify="right" if one.startswith(">") else "left", overflow="fold")
     return table
 
 

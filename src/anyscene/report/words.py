@@ -36,15 +36,15 @@ SCORE_NAMES = {
     "balanced_accuracy": "Balanced accuracy",
 }
 DEFINITIONS = {
-    "soft": "Probability that the judge gives to the right answers: averaged over the questions of a scene, then over scenes.",
-    "strict": "Share of questions that the judge answers right: averaged over the questions of a scene, then over scenes.",
+    "soft": "Probability that the judge gives to what should be there: averaged over a picture's questions, then over scenes. No foils.",
+    "strict": "Share of what should be there that the judge finds: averaged over a picture's questions, then over scenes. No foils.",
     "library": "As strict, but a question counts as right only if every question that it directly depends on is answered right too.",
     "in_place": "As library, with failures passed on in the order in which the questions stand.",
     "fixpoint": "As library, with failures passed on along all dependencies, whatever the order of the questions.",
     "paper": "Half the score with dependencies, half the score without.",
-    "all_correct": "Share of scenes with no wrong answer at all.",
-    "soft_arithmetic": "Arithmetic mean of the probabilities of a scene's right answers, averaged over scenes.",
-    "soft_geometric": "Geometric mean of the probabilities of a scene's right answers, averaged over scenes: one bad element costs much.",
+    "all_correct": "Share of pictures in which everything is right. A picture with an unanswered question is left out.",
+    "soft_arithmetic": "Arithmetic mean of the probabilities of a picture's right answers, over questions of every form that are no foils.",
+    "soft_geometric": "Geometric mean of the same probabilities: one bad element costs much.",
     "balanced_accuracy": "Mean of the share right where “yes” is right and where “no” is right: a judge that always says yes gets 50%.",
 }
 GROUPS = {
@@ -102,11 +102,8 @@ def noise_of(scores: Mapping[str, Any]) -> float | None:
     floor = scores.get("noise_floor")
     if not isinstance(floor, Mapping):
         return None
-    own = floor.get(headline_of(scores)[0], floor)
-    for key in ("floor", "half_width", "noise_floor", "value"):
-        if isinstance(own, Mapping) and isinstance(own.get(key), (int, float)):
-            return float(own[key])
-    return float(own) if isinstance(own, (int, float)) else None
+    own = floor.get(headline_of(scores)[0])
+    return Estimate.read({"value": own.get("half_width")}).value if isinstance(own, Mapping) else None
 
 
 def media_counts(scores: Mapping[str, Any]) -> tuple[int, int, list[tuple[str, int]]]:
