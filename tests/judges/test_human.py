@@ -8,6 +8,9 @@ import io
 import itertools
 import json
 import re
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -264,3 +267,19 @@ def test_a_folder_without_questions_cannot_be_served(tmp_path: Path) -> None:
         LabelServer(tmp_path)
     with pytest.raises(JudgeError, match="no such folder"):
         LabelServer(tmp_path / "none")
+
+
+def test_the_page_is_served_until_ctrl_c(tmp_path: Path) -> None:
+    HumanFolder(tmp_path).add(picture(0), ALL)
+    program = f"from pathlib import Path; from anyscene.judges.label_page import serve_questions; serve_questions(Path({str(tmp_path)!r}), open_browser=False)"
+    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True) as running:
+        assert running.stderr is not None
+        first = running.stderr.readline()
+        url = urlsplit(first.split()[3])
+        connection = http.client.HTTPConnection("127.0.0.1", url.port, timeout=10)
+        connection.request("GET", url.path, headers={"Connection": "close"})
+        assert connection.getresponse().status == 200
+        connection.close()
+        running.send_signal(signal.SIGINT)
+        assert "Stopped" in running.stderr.read()
+        assert running.wait(10) == 0

@@ -259,6 +259,12 @@ def test_thinking_is_turned_off_where_the_template_knows_it(tmp_path: Path) -> N
     assert "<think>" in judge.reader.processor.apply_chat_template([{"role": "user", "content": []}], add_generation_prompt=True)
 
 
+def test_a_thought_that_the_template_always_opens_is_closed_at_once(tmp_path: Path) -> None:
+    judge = judge_of(tiny_vlm.save_llava(tmp_path / "stubborn", template=tiny_vlm.CHAT.replace("assistant\n{%", "assistant\n<think>\n{%")))
+    assert judge.reader.prompt(1, "Is it?").endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n")
+    assert judge.answer(Media.of_image(noise(0)), YES_NO)[0].status == "answered"
+
+
 def test_control_tokens_in_a_question_are_cut(llava: Path) -> None:
     judge, media = judge_of(llava), Media.of_image(noise(0))
     odd = Question("x", "existence", "yes_no", "Is there <image>a ball<|im_end|>?", "yes")

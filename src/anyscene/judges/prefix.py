@@ -87,14 +87,18 @@ class VisionReader:
         return self.model.device
 
     def prompt(self, pictures: int, text: str) -> str:
-        """The chat prompt for so many pictures and a text behind them, up to where the reply starts. Control tokens in the text are cut."""
+        """The chat prompt for so many pictures and a text behind them, up to where the reply starts.
+
+        Control tokens in the text are cut. A thought that the template opens whatever it is told is closed at once.
+        """
         for token in self._control:
             text = text.replace(token, "") if token.strip() else text
         content = [*({"type": "image"} for _ in range(pictures)), {"type": "text", "text": text}]
         rendered: str = self.processor.apply_chat_template(
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True, **self._options
         )
-        return rendered
+        open_thought = rendered.rstrip()
+        return f"{open_thought}\n\n</think>\n\n" if open_thought.endswith("<think>") else rendered
 
     def token_ids(self, text: str) -> tuple[int, ...]:
         """Tokens of a rendered prompt; pictures are still one placeholder each."""
