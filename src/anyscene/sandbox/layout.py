@@ -5,8 +5,8 @@ window: "to the left of" leaves a later thing only centres to the right of an ea
 free place within their window; a dead end begins anew with another draw, at last with smaller things and bands that keep room for those
 to come. All draws are hashes of the graph, the seed and the attempt.
 
-What is not said is left open, with one wish: that what has a relation has it to nothing else ("What is the star above?" should have one
-answer). The first attempts grant it, and give it up where it leaves no place.
+What is not said is left open, with one wish: a question such as "What is the star above?" should not have a better answer than the graph's.
+Of several layouts the one is taken that misleads least.
 """
 
 from __future__ import annotations
@@ -46,10 +46,8 @@ SCALES = (
     ((5, 6, 8), (5, 6, 7, 9, 11, 14, 18)),
 )
 """Squares of small, other and large things, and of the rungs of a ladder of things that are larger than others, roomy to crowded."""
-ATTEMPTS = (24, 40, 800)
+ATTEMPTS = (12, 24, 800)
 """Of each scale."""
-EXCLUSIVE = (16, 24, 0)
-"""So many of them grant that a relation holds to nothing else."""
 LAYOUTS = 16
 """So many layouts are compared, until one misleads nobody (see ``_misleading``)."""
 MIN_JITTER = 0.92
@@ -105,7 +103,7 @@ def lay_out(graph: SceneGraph, seed: int = 0, apart: Iterable[tuple[str, str]] =
     for scale, (attempts, sizes) in enumerate(zip(ATTEMPTS, (problem.squares(scale) for scale in range(len(SCALES))), strict=True)):
         found: list[tuple[int, tuple[Place, ...]]] = []
         for attempt in range(attempts + LAYOUTS):
-            squares = _Attempt(problem, sizes, mix_int(key + (scale << 20) + attempt), attempt, attempt < EXCLUSIVE[scale]).place()
+            squares = _Attempt(problem, sizes, mix_int(key + (scale << 20) + attempt), attempt).place()
             if squares is not None:
                 places = _places(graph, problem, squares, key)
                 found.append((_misleading(graph, places), places))
@@ -137,7 +135,6 @@ class _Problem:
         down: the same, above.
         near: pairs that are next to each other.
         apart: pairs that are not.
-        unsaid: for each axis, pairs of which the first should not be ahead of the second; for next to, pairs that should not be so.
         size_words: ``small``, ``large`` or empty, of each object.
         rungs: of each object that is compared in size: how many are below it; else -1.
         framed: leaves room for a frame.
@@ -148,7 +145,6 @@ class _Problem:
     down: tuple[tuple[int, ...], ...]
     near: tuple[tuple[int, int], ...]
     apart: tuple[tuple[int, int], ...]
-    unsaid: tuple[frozenset[tuple[int, int]], frozenset[tuple[int, int]], frozenset[tuple[int, int]]]
     size_words: tuple[str, ...]
     rungs: tuple[int, ...]
     framed: bool
@@ -181,7 +177,6 @@ class _Problem:
             down=down,
             near=tuple((a, b) for a, b, word in edges if word == NEXT_TO),
             apart=tuple((at[a], at[b]) for a, b in apart),
-            unsaid=_unsaid(edges, across, down),
             size_words=sizes,
             rungs=tuple(max(0, *larger[node]) if node in compared else -1 for node in range(size)),
             framed=any(one.type == "frame" for one in graph.scene_attributes),
@@ -208,26 +203,6 @@ def _numbered(graph: SceneGraph, edges: list[tuple[int, int]]) -> list[tuple[int
         if twin is not None and not closes_circle([*edges, (twin, later)], len(names)):
             edges = [*edges, (twin, later)]
     return edges
-
-
-def _unsaid(
-    edges: Sequence[tuple[int, int, str]], across: Sequence[Sequence[int]], down: Sequence[Sequence[int]]
-) -> tuple[frozenset[tuple[int, int]], frozenset[tuple[int, int]], frozenset[tuple[int, int]]]:
-    """What should not hold (``_Problem.unsaid``): relations like one that is said, from its subject to other things."""
-    beside: set[tuple[int, int]] = set()
-    ahead: tuple[set[tuple[int, int]], set[tuple[int, int]]] = (set(), set())
-    said = {frozenset((a, b)) for a, b, word in edges if word == NEXT_TO}
-    for subject, _, word in edges:
-        for other in range(len(across)):
-            if other == subject:
-                continue
-            if word == NEXT_TO and frozenset((subject, other)) not in said:
-                beside.add((subject, other))
-            elif word == UPPER_LEFT and across[subject][other] < 0 and down[subject][other] < 0:
-                ahead[(subject + other) % 2].add((subject, other))
-            elif word in (LEFT, ABOVE) and (across if word == LEFT else down)[subject][other] < 0:
-                ahead[word == ABOVE].add((subject, other))
-    return frozenset(ahead[0]), frozenset(ahead[1]), frozenset(beside)
 
 
 def _longest(edges: Iterable[tuple[int, int]], size: int) -> tuple[tuple[int, ...], ...]:
@@ -267,13 +242,12 @@ def _block(left: int, top: int, right: int, bottom: int) -> int:
 class _Attempt:
     """One try at placing everything."""
 
-    def __init__(self, problem: _Problem, sizes: Sequence[int], key: int, number: int, exclusive: bool) -> None:
+    def __init__(self, problem: _Problem, sizes: Sequence[int], key: int, number: int) -> None:
         self.problem, self.sizes, self.key, self.drawn = problem, sizes, key, 0
         self.banded = number % 2 == 1
         self.packed = number % 8 >= 6
         self.from_the_end = bool(mix_int(key) & 1)
-        self.exclusive = exclusive
-        self.apart = {frozenset(pair) for pair in (*problem.apart, *(problem.unsaid[2] if exclusive else ()))}
+        self.apart = {frozenset(pair) for pair in problem.apart}
         self.placed: list[list[Square]] = [[] for _ in sizes]
 
     def _draw(self, below: int) -> int:
@@ -347,11 +321,6 @@ class _Attempt:
                 low = max(low, max(2 * one[axis] + one[2] for one in squares) + 2 * STEP * steps[other][node])
             if steps[node][other] > 0:
                 high = min(high, min(2 * one[axis] + one[2] for one in squares) - 2 * STEP * steps[node][other])
-            if self.exclusive and not self.placed[node]:  # one of its things is enough
-                if (other, node) in self.problem.unsaid[axis]:
-                    high = min(high, max(2 * one[axis] + one[2] for one in squares) + 1)
-                if (node, other) in self.problem.unsaid[axis]:
-                    low = max(low, min(2 * one[axis] + one[2] for one in squares) - 1)
         return -((side - low) // 2), (high - side) // 2
 
     def _near(self, node: int, free: int, missing: Sequence[int], must: bool) -> int:
