@@ -122,6 +122,8 @@ def insist(judge: Judge, quiet: bool) -> None:
     from anyscene.errors import JudgeError
     from anyscene.runs import say
 
+    if not getattr(judge, "examinable", True):  # people, and answers that were given before, know nothing of canaries
+        return
     report = examine(judge)
     if report.refused:
         raise JudgeError(

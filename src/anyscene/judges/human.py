@@ -189,6 +189,8 @@ class HumanJudge:
 
     template = "human-1"
     workers = 1
+    examinable = False
+    """Canaries are not put to it: it can only answer what it was asked before."""
 
     def __init__(self, name: str, *, rater: str | None = None, share: float = 1.0) -> None:
         if not name:

@@ -38,6 +38,8 @@ class StoredJudge:
     """
 
     workers = 1
+    examinable = False
+    """Canaries are not put to it: it can only answer what it was asked before."""
 
     def __init__(self, name: str, *, judge: str | None = None, revision: str | None = None, template: str | None = None) -> None:
         if not name:
