@@ -119,8 +119,7 @@ def compare_evaluations(
         )
     comparison: dict[str, Any] = compare_runs(first, second, seed=seed).to_dict()
     if html is not None:
-        pages = [_contents(run, scores.to_dict(), judge) for run, scores in ((a, first), (b, second))]
-        write_comparison(html, *pages, comparison)
+        write_comparison(html, _contents(a, first.to_dict(), judge), _contents(b, second.to_dict(), judge), comparison)
     return comparison
 
 

@@ -16,10 +16,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from anyscene.errors import AnySceneError, Interrupted
+from anyscene.errors import AnySceneError, Interrupted, SpecError
 from anyscene.judges.protocol import STATUSES, Answer, Judge
 from anyscene.judges.store import AnswerRow, answer_table, keys_by_media, part_name, read_answer_file, write_answers
 from anyscene.language.question import Question
+from anyscene.language.questions import FORMS
 from anyscene.media import MediaEntry, MediaFolder
 from anyscene.runs import open_folder, progress, remove_temporaries, say
 
@@ -69,11 +70,15 @@ def judge_media(
         quiet: show no progress.
 
     Raises:
+        SpecError: there is no such form.
         JudgeError: the judge cannot be used at all; what was answered is kept.
         MediaError: a media file is damaged; the message names it.
         RecordError: a file of the store is damaged; the message names it.
         Interrupted: stopped by Ctrl-C; what was answered is kept.
     """
+    for form in forms or ():
+        if form not in FORMS:
+            raise SpecError(f"question form {form!r}: it must be one of {', '.join(FORMS)}")
     open_folder(folder)
     remove_temporaries(folder)
     asked_of = {record["id"]: tuple(questions_of(record, forms)) for record in records}
