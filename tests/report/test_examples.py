@@ -157,7 +157,7 @@ def why(run: RunContents) -> list[str]:
 
 
 def test_a_wrong_relation_between_right_parts_is_instructive() -> None:
-    assert why(made_run([RIGHT, changed(q2=0.05)])) == ["Every part is there, the relation is not: “Is the dog above the cat?”"]
+    assert why(made_run([RIGHT, changed(q2=0.05)])) == ["The objects are there, the relation is not: “Is the dog above the cat?”"]
 
 
 def test_a_wrong_relation_of_a_missing_part_is_not() -> None:

@@ -27,8 +27,8 @@ CONSIDERED = 5000
 def select_examples(run: RunContents, most: int = 24) -> tuple[Example, ...]:
     """The pictures to show, each scene once, at most so many: a quarter best, a quarter worst, a third instructive, the rest a fair sample.
 
-    Best: most questions right, then the most complex scene. Worst: fewest right, then the simplest scene. Instructive: everything right
-    but one relation; a foil confirmed, or a part seen of an object not seen (the judge is suspect); answers near one half or none.
+    Best: most questions right, then the most complex scene. Worst: fewest right, then the simplest scene. Instructive: both objects right
+    and their relation wrong; a foil confirmed, or a part seen of an object not seen (the judge is suspect); answers near one half or none.
     """
     pictures = list(judged_pictures(run))
     answered = [one for one in pictures if one.strict is not None]
@@ -151,7 +151,7 @@ def _relation_wrong(one: Example) -> tuple[float, str] | None:
         if all(parent.right for parent in parents):
             strength = min(parent.value or 0.0 for parent in parents) - (asked.value or 0.0)
             if best is None or strength > best[0]:
-                best = (strength, f"Every part is there, the relation is not: “{asked.question.text}”")
+                best = (strength, f"The objects are there, the relation is not: “{asked.question.text}”")
     return best
 
 

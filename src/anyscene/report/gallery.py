@@ -20,7 +20,7 @@ TITLES = {
     "worst": ("Worst", "Fewest questions right; among equals the simplest scenes. Picked, not typical."),
     "instructive": (
         "Most instructive",
-        "Parts that are there in the wrong relation, foils that the judge confirms, contradictions, doubts.",
+        "Objects that are there in the wrong relation, foils that the judge confirms, contradictions, doubts.",
     ),
     "sample": ("A fair sample", "Drawn without regard to the scores."),
 }

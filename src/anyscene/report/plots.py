@@ -191,8 +191,9 @@ def reliability_curve(bins: Sequence[Bin], label: str) -> Markup:
 
 def forest(rows: Sequence[Difference], label: str) -> Markup:
     """Differences around zero, with intervals, in percentage points; those that hold after correction are filled."""
-    ends = [abs(v) for row in rows for v in (row.estimate.value, row.estimate.low, row.estimate.high) if v is not None]
-    reach = _ceiling(max([*ends, 0.02]))
+    ends = sorted(abs(v) for row in rows for v in (row.estimate.low, row.estimate.high) if v is not None)
+    most = max([abs(row.estimate.value) for row in rows if row.estimate.value is not None], default=0.0)
+    reach = _ceiling(max(0.02, 1.25 * most, ends[len(ends) * 4 // 5] if ends else 0.0))  # one wide interval must not flatten the others
     left, right, top, tall = 136.0, WIDTH - 66, 6.0, 26.0
     bottom = top + tall * len(rows)
 
@@ -216,6 +217,9 @@ def forest(rows: Sequence[Difference], label: str) -> Markup:
         parts.append(el("text", _fitting(row.name, left - 14), x=left - 12, y=y + 4, text_anchor="end", class_="row"))
         side = "same" if not row.holds else "up" if (row.estimate.value or 0) > 0 else "down"
         parts.append(_lying(row.estimate, x, y, "disc", side))
+        for end, edge, way in ((row.estimate.low, left, -1), (row.estimate.high, right, 1)):
+            if end is not None and way * end > reach:  # it goes on
+                parts.append(el("path", d=f"M{edge - 5 * way:.1f} {y - 4:.1f}l{5 * way} 4l{-5 * way} 4", class_=f"whisker beyond {side}"))
         words = points(row.estimate.value)
         parts.append(el("text", words, x=WIDTH - 6, y=y + 4, text_anchor="end", class_="value"))
     return el("svg", parts, class_="plot", viewBox=f"0 0 {WIDTH:.0f} {bottom + 24:.0f}", role="img", aria_label=label)

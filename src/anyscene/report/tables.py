@@ -57,7 +57,7 @@ def score_table(scores: Mapping[str, Any], headline: str) -> Markup:
         if name not in found:
             continue
         estimate = Estimate.read(found[name])
-        heading = [el("b", SCORE_NAMES.get(name, label_of(name))), el("code", name)]
+        heading = el("b", SCORE_NAMES.get(name, label_of(name)), title=name)
         definition = el("span", DEFINITIONS.get(name, "A score of this run's own."), class_="definition")
         scenes = el("td", count(estimate.n) if estimate.n is not None else "–", class_="number")
         rows.append(
