@@ -67,6 +67,7 @@ class OpenAIJudge:
 
     Attributes:
         name: ``openai:`` and the model.
+        max_pixels, frames: as given.
         usage: tokens ``in`` and ``out`` so far, as the server counts them, and ``requests``.
 
     Raises:
@@ -107,7 +108,7 @@ class OpenAIJudge:
         self.workers = workers
         self.usage: Counter[str] = Counter()
         self._model, self._system, self._extra = name, system, _extra(body, self.name)
-        self._max_pixels, self._detail, self._frames = max_pixels, detail, frames
+        self.max_pixels, self.frames, self._detail = max_pixels, frames, detail
         self._logprobs, self._endpoint, self._min_mass = logprobs, endpoint, min_label_mass
         hosted = base_url.rstrip("/") == OPENAI_URL
         self._prime = not hosted
@@ -169,7 +170,7 @@ class OpenAIJudge:
         if not questions:
             return []
         self._probe()
-        parts, lead = self._parts(media), lead_in(media.modality, min(len(media.frames), self._frames))
+        parts, lead = self._parts(media), lead_in(media.modality, min(len(media.frames), self.frames))
         answers: dict[int, Answer] = {}
         if self._endpoint == "systemone":
             answers = self._decisions(parts, lead, questions)
@@ -339,7 +340,7 @@ class OpenAIJudge:
 
     def _parts(self, media: Media) -> list[Mapping[str, Any]]:
         """The pictures of a media as parts of a message. A picture that need not be made smaller is sent as it is."""
-        pictures = media.sampled(self._frames)
+        pictures = media.sampled(self.frames)
         if len(media.frames) == 1 and media.suffix in SENT_AS_IT_IS and self._sized(pictures[0]) is pictures[0]:
             return [self._image_part(_data_url(media.data, SENT_AS_IT_IS[media.suffix]))]
         return [self._image_part(_data_url(_png(self._sized(picture)), "png")) for picture in pictures]
@@ -350,9 +351,9 @@ class OpenAIJudge:
     def _sized(self, picture: Image.Image) -> Image.Image:
         """The picture with no more than ``max_pixels``, in its own proportions."""
         pixels = picture.width * picture.height
-        if self._max_pixels is None or pixels <= self._max_pixels:
+        if self.max_pixels is None or pixels <= self.max_pixels:
             return picture
-        scale = (self._max_pixels / pixels) ** 0.5
+        scale = (self.max_pixels / pixels) ** 0.5
         return picture.resize((max(1, int(picture.width * scale)), max(1, int(picture.height * scale))), Image.Resampling.LANCZOS)
 
 
