@@ -17,7 +17,7 @@ from PIL import Image
 
 from anyscene.sandbox import looks
 from anyscene.sandbox.looks import Seen, Thing
-from anyscene.sandbox.segmentation import Blob, Picture, chroma_of, divide, picture_of, segment
+from anyscene.sandbox.segmentation import Blob, Picture, chroma_of, divide, join, picture_of, segment, touching
 
 __all__ = ["Fit", "Looked", "fit_blob", "see"]
 
@@ -40,14 +40,20 @@ GOOD_ERROR, CLOSE = 5.0, 3.0
 BLURS = (0.0, 0.3, 0.6)
 """Variances of soft edges that are tried where sharp ones fit badly, in pixels of the patch."""
 FORM_WEIGHT = np.array([1.0, 0.3, 1.0, 0.3, 1.0, 1.0, 1.0, 1.0])
+PIECE, ALLOWED = 0.5, 0.04
+"""A blob of at most so much of another's mass may be a piece of it, if together they are explained no worse than by this."""
+LEAST_DIAMETER = 0.084
+"""The smallest thing's diameter is about 0.1 of the side."""
 WHOLE = 0.93
 """A blob of which less is explained may be several things."""
 LEAST_MASS = 100.0
 """Chroma of fewer levels than this, all pixels together, is no thing."""
 LEAST_ERROR = 5.0
 """Levels of a pixel that even a perfect guess may be off by."""
-CORRELATED = 3.0
-"""Neighbouring errors come together: so many pixels tell as much as one."""
+CORRELATED = 6.0
+"""Errors of neighbouring pixels and of the three colours come together: so many tell as much as one; more where nothing fits well."""
+OTHER = 0.002
+"""Chance that a blob is something that was not tried, or no shape at all; it grows as the square of the error."""
 COLOR_SPREAD = 26.0
 
 
@@ -335,12 +341,17 @@ def _conclusion(picture: Picture, patch: _Patch, guesses: Ints, boxes: Doubles, 
     best = int(np.argmin(errors))
     pixels = max(float(patch.weight.sum()), 1.0)
     variance = max(errors[best] / (3 * pixels), LEAST_ERROR**2)
-    weight = np.exp(-(errors - errors[best]) / (2 * variance * CORRELATED))
-    weight /= weight.sum()
-    chances: dict[str, dict[str, float]] = {"shape": {}, "pattern": {}, "material": {}}
+    together = CORRELATED * variance / LEAST_ERROR**2
+    weight = np.exp(-(errors - errors[best]) / (2 * variance * together))
+    other = OTHER * min(variance / LEAST_ERROR**2, 10.0)
+    weight *= (1 - other) / weight.sum()
+    chances: dict[str, dict[str, float]] = {
+        kind: dict.fromkeys(values, other / len(values))
+        for kind, values in (("shape", looks.SHAPES), ("pattern", looks.PATTERNS), ("material", looks.MATERIALS))
+    }
     for guess, share in zip(guesses.tolist(), weight.tolist(), strict=True):
         for kind, value in zip(("shape", "pattern", "material"), LOOKS[guess], strict=True):
-            chances[kind][value] = chances[kind].get(value, 0.0) + share
+            chances[kind][value] += share
     away = ((_palette() - colors[best]) ** 2).sum(axis=1)
     near = np.exp(-(away - away.min()) / (2 * (COLOR_SPREAD**2 + variance)))
     chances["color"] = dict(zip(looks.COLORS, map(float, near / near.sum()), strict=True))
@@ -349,7 +360,9 @@ def _conclusion(picture: Picture, patch: _Patch, guesses: Ints, boxes: Doubles, 
     diameter = 2 * boxes[best, 2] * patch.step
     side = diameter / max(height, width)
     strong = float(np.linalg.norm(chroma_of(colors[best].astype(np.float32))))
-    there = _rise((explained - 0.55) / 0.07) * _rise((side - 0.07) / 0.008) * _rise((0.8 - side) / 0.03) * _rise((strong - 60) / 8)
+    there = (
+        _rise((explained - 0.55) / 0.07) * _rise((side - LEAST_DIAMETER) / 0.005) * _rise((0.8 - side) / 0.03) * _rise((strong - 60) / 8)
+    )
     shape, pattern, material = LOOKS[int(guesses[best])]
     thing = Thing(
         shape=shape,
@@ -396,14 +409,31 @@ def see(image: NDArray[np.uint8] | Image.Image) -> Looked:
     """Looks at a picture of any size."""
     picture = picture_of(image)
     labels, blobs = segment(picture)
-    fits = []
-    explained = mass = 0.0
-    for blob in blobs:
-        mass += blob.mass
-        for part, fit in _parts(picture, labels, blob):
-            fits.append(fit)
-            explained += part.mass * fit.there
+    found = [pair for blob in blobs for pair in _parts(picture, labels, blob)]
+    fits = [fit for _, fit in _joined(picture, labels, found)]
+    mass = sum(blob.mass for blob in blobs)
+    explained = sum(part.mass * fit.there for part, fit in found)
     return Looked(picture, tuple(fits), min(explained / mass, 1.0) if mass else 1.0)
+
+
+def _joined(picture: Picture, labels: Ints, found: list[tuple[Blob, Fit]]) -> list[tuple[Blob, Fit]]:
+    """Blobs with their fits, where a blob of another hue that touches a larger one and is better seen as a piece of it is put to it."""
+    by_label = {blob.label: (blob, fit) for blob, fit in found}
+    result = list(found)
+    for first, second in touching(labels):
+        if first not in by_label or second not in by_label:
+            continue
+        pair = sorted((by_label[first], by_label[second]), key=lambda one: -one[0].mass)
+        (large, one), (small, other) = pair
+        if small.mass > PIECE * large.mass:
+            continue
+        joined, blob = join(picture, labels, large, small)
+        fit = fit_blob(picture, joined, blob)
+        apart = (large.mass * one.explained + small.mass * other.explained) / (large.mass + small.mass)
+        if fit is not None and fit.explained > apart - ALLOWED - ALLOWED * (1 - other.there):
+            result = [kept for kept in result if kept[0].label not in (first, second)] + [(blob, fit)]
+            del by_label[first], by_label[second]
+    return result
 
 
 def _parts(picture: Picture, labels: Ints, blob: Blob) -> list[tuple[Blob, Fit]]:

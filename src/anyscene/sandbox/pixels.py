@@ -27,6 +27,8 @@ REVISION = "1"
 """Changed whenever an answer may change."""
 UNDECIDED = 0.02
 """A yes/no question whose probability is as near to a half as this is not decided."""
+CERTAIN = 0.9
+"""Of several answers that seem true only those count that are about as certain as the best."""
 CLEAR = 0.4
 """Share of all that has colour that must be explained by things."""
 
@@ -105,5 +107,5 @@ def _chosen(sight: Sight, asked: Asked) -> Answer:
 
 def _nearest(sight: Sight, asked: Asked, chances: NDArray[np.float64]) -> str:
     """Of several true answers to an open question about a relation the one that is meant: the nearest (``looks``)."""
-    true = [one for one, chance in zip(asked.candidates, chances, strict=True) if chance >= 0.5]
+    true = [one for one, chance in zip(asked.candidates, chances, strict=True) if chance >= CERTAIN * chances.max()]
     return min(true, key=lambda one: sight.distance(one[1]) if isinstance(one[1], Relates) else 0.0)[0]

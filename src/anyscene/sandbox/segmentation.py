@@ -17,7 +17,7 @@ from PIL import Image
 
 from anyscene.sandbox import looks
 
-__all__ = ["Blob", "Picture", "chroma_of", "divide", "picture_of", "segment"]
+__all__ = ["Blob", "Picture", "chroma_of", "divide", "join", "picture_of", "segment", "touching"]
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -369,6 +369,23 @@ def divide(picture: Picture, labels: Ints, blob: Blob, depth: int) -> tuple[Ints
     relabelled = np.where(own, seeds, labels)
     found = _blobs(np.where(own, seeds, 0), picture.chroma, strength)
     return relabelled, [part for part in found if part.label >= first]
+
+
+def touching(labels: Ints) -> list[tuple[int, int]]:
+    """Pairs of labels that lie side by side somewhere, sorted."""
+    pairs: set[tuple[int, int]] = set()
+    for one, other in ((labels[:, 1:], labels[:, :-1]), (labels[1:], labels[:-1])):
+        meet = (one != other) & (one > 0) & (other > 0)
+        low, high = np.minimum(one[meet], other[meet]), np.maximum(one[meet], other[meet])
+        pairs.update(zip(low.tolist(), high.tolist(), strict=True))
+    return sorted(pairs)
+
+
+def join(picture: Picture, labels: Ints, one: Blob, other: Blob) -> tuple[Ints, Blob]:
+    """Two blobs as one: labels in which both have the first one's number, and the new blob."""
+    joined = np.where(labels == other.label, one.label, labels)
+    strength = np.hypot(picture.chroma[..., 0], picture.chroma[..., 1], dtype=np.float32)
+    return joined, _blobs(np.where(joined == one.label, joined, 0), picture.chroma, strength)[0]
 
 
 def _beside(mask: Bools) -> Bools:
