@@ -179,6 +179,10 @@ def test_doubt_is_instructive(answer: Any, words: str) -> None:
     assert why(made_run([RIGHT, changed(q1=answer)])) == [f"The judge {words}: “Is there a cat?”"]
 
 
+def test_a_choice_that_cannot_be_made_is_no_doubt() -> None:
+    assert why(made_run([RIGHT, changed(q4="unsure")])) == []
+
+
 def test_no_scene_is_shown_twice_and_never_more_than_asked_for() -> None:
     run = made_run([RIGHT, changed(q2=0.1), changed(q3=0.9), changed(q0=0.1), changed(q1="unsure")] * 12)
     for most in (0, 1, 5, 24, 100):

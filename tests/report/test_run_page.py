@@ -32,6 +32,21 @@ def with_scores(run: RunContents, **changes: Any) -> RunContents:
     return dataclasses.replace(run, scores={**run.scores, **changes})
 
 
+def repainted(run: RunContents, files: list[bytes]) -> RunContents:
+    """The run with other files, in turn, as if they had been judged."""
+    new: dict[str, bytes] = {}
+    renamed: dict[str, str] = {}
+    media = run.media.to_pylist()
+    for place, row in enumerate(media):
+        if row["sha256"]:
+            data = files[place % len(files)] + place.to_bytes(4, "big")  # no two alike: what follows a picture is not read
+            new[row["file"]], renamed[row["sha256"]] = data, hashlib.sha256(data).hexdigest()
+            row["sha256"] = renamed[row["sha256"]]
+    judged = pa.array([renamed[one] for one in run.answers["media_sha256"].to_pylist()])
+    answers = run.answers.set_column(0, "media_sha256", judged)
+    return dataclasses.replace(run, media=pa.Table.from_pylist(media, run.media.schema), answers=answers, read_media=new.__getitem__)
+
+
 def test_it_is_well_formed(report: str) -> None:
     outline = Outline(report)
     assert outline.faults == []
@@ -163,6 +178,10 @@ def test_what_is_missing_is_counted_in_the_summary_and_warned_of(report: str, ru
             {"judge_quality": {"by_kind": {"count": {"specificity": estimate(0.9), "sensitivity": estimate(0.6)}}}},
             "sensitivity is low (count 60%)",
         ),
+        (
+            {"judge_quality": {"source": "foils", "by_kind": {"relation": {"specificity": estimate(0.4), "sensitivity": None}}}},
+            "Few foils are denied (relation 40%)",
+        ),
         ({"judge_quality": {}}, "Nothing is known about the judge's errors"),
         ({"label_mass": {"mean": 0.42, "low_share": 0.5}}, "label mass 42.0%"),
         ({"scenes": 12}, "12 scenes are few"),
@@ -216,12 +235,19 @@ def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_shown(run: Ru
         return run.read_media(name)
 
     outline = Outline(build_report(dataclasses.replace(run, read_media=read)))
-    assert "This picture cannot be read" in outline.text
+    assert "This picture cannot be shown" in outline.text
     assert len(outline.all_of("img")) > 5
 
 
-def test_a_picture_whose_file_is_damaged_is_named(run: RunContents) -> None:
-    outline = Outline(build_report(dataclasses.replace(run, read_media=lambda name: b"no picture")))
+def test_a_picture_whose_file_is_not_the_one_that_was_judged_is_not_shown(run: RunContents) -> None:
+    outline = Outline(build_report(dataclasses.replace(run, read_media=lambda name: run.read_media(name) + b"\0")))
+    assert "is not the file that was judged" in outline.text
+    assert outline.all_of("img") == []
+
+
+def test_a_judged_file_that_is_no_picture_is_named() -> None:
+    run = repainted(fake_run(scenes=4), [b"no picture"])
+    outline = Outline(build_report(run))
     assert "no picture that can be read" in outline.text
     assert outline.all_of("img") == []
 
@@ -272,7 +298,7 @@ def test_two_dozen_photographs_make_a_file_that_can_be_mailed() -> None:
         buffer = io.BytesIO()
         image.save(buffer, "JPEG", quality=95)
         files.append(buffer.getvalue())
-    page = build_report(dataclasses.replace(run, read_media=lambda name: files[len(name) % 2]))
+    page = build_report(repainted(run, files))
     assert len(Outline(page).all_of("img")) == 24
     assert len(page.encode()) < 3_500_000
 

@@ -150,6 +150,7 @@ def _relation_wrong(one: Example) -> tuple[float, str] | None:
             continue
         if all(parent.right for parent in parents):
             strength = min(parent.value or 0.0 for parent in parents) - (asked.value or 0.0)
+            strength -= asked.question.form != "yes_no"  # a plain question says more clearly what is wrong
             if best is None or strength > best[0]:
                 best = (strength, f"The objects are there, the relation is not: “{asked.question.text}”")
     return best
@@ -186,8 +187,9 @@ def _contradiction(one: Example) -> tuple[float, str] | None:
 
 def _doubtful(one: Example) -> tuple[float, str] | None:
     """The judge could not tell, or was near one half."""
-    silent = [asked for asked in one.asked if asked.status in ("unsure", "unparsed", "refused")]
-    torn = [asked for asked in one.asked if asked.question.form == "yes_no" and asked.value is not None and abs(asked.value - 0.5) < 0.15]
+    plain = [asked for asked in one.asked if asked.question.form == "yes_no"]
+    silent = [asked for asked in plain if asked.status in ("unsure", "unparsed", "refused")]
+    torn = [asked for asked in plain if asked.value is not None and abs(asked.value - 0.5) < 0.15]
     if not silent and not torn:
         return None
     asked = min(torn, key=lambda asked: abs((asked.value or 0.0) - 0.5)) if not silent else silent[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 
@@ -129,13 +130,16 @@ def _faults(asked: Sequence[Asked]) -> Markup | None:
 
 
 def _figure(run: RunContents, one: Example) -> Markup:
-    """The picture as made; where its file cannot be read, a line that says so."""
+    """The picture as it was judged; where its file cannot be read or is another one now, a line that says so."""
     modality = str(one.record.get("modality") or "image")
     file = str(one.media.get("file") or "")
     try:
-        picture = embedded_picture(run.read_media(file), modality, file)
+        data = run.read_media(file)
+        if hashlib.sha256(data).hexdigest() != one.media["sha256"]:
+            raise MediaError(f"{file} is not the file that was judged")
+        picture = embedded_picture(data, modality, file)
     except (MediaError, OSError) as error:
-        return el("figure", el("div", f"This {noun_of(modality, 1)} cannot be read: {error}", class_="unread"))
+        return el("figure", el("div", f"This {noun_of(modality, 1)} cannot be shown: {error}", class_="unread"))
     alt = f"{noun_of(modality, 1)} made for: {shortened(one.record['caption'], 300)}"
     image = el("img", src=picture.uri, alt=alt, width=picture.width, height=picture.height, class_="crisp" if picture.crisp else None)
     if picture.still:

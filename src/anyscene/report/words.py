@@ -153,14 +153,7 @@ def warnings_of(scores: Mapping[str, Any]) -> list[str]:
     balanced = Estimate.read((scores.get("scores") or {}).get("balanced_accuracy"))
     if balanced.interval and balanced.interval[0] <= 0.5:
         found.append(f"Balanced accuracy is {percent(balanced.value)}, no better than guessing: the scores say nothing about the model.")
-    quality = (scores.get("judge_quality") or {}).get("by_kind") or {}
-    for side, meaning in (("specificity", "it confirms what is not there"), ("sensitivity", "it misses what is there")):
-        low = [(kind, Estimate.read((one or {}).get(side))) for kind, one in quality.items()]
-        weak = [f"{label_of(kind)} {percent(one.value, 0)}" for kind, one in low if one.value is not None and one.value < TRUSTED]
-        if weak:
-            found.append(f"The judge's {side} is low ({', '.join(weak)}): {meaning}. Prefer the corrected scores.")
-    if not any(Estimate.read((one or {}).get("specificity")).known for one in quality.values()):
-        found.append("Nothing is known about the judge's errors: without foils or labels, a judge that always says yes would look perfect.")
+    found += _judge_warnings(scores.get("judge_quality") or {}, bool(scores.get("corrected")))
     found += _missing_warnings(scores)
     mass = scores.get("label_mass")
     if isinstance(mass, Mapping):
@@ -172,6 +165,28 @@ def warnings_of(scores: Mapping[str, Any]) -> list[str]:
     scenes = int(scores.get("scenes") or 0)
     if scenes < 50:
         found.append(f"{count(scenes)} scenes are few: the intervals are wide, and rough themselves.")
+    return found
+
+
+def _judge_warnings(quality: Mapping[str, Any], corrected: bool) -> list[str]:
+    """Where the judge errs often. Foils alone cannot tell a judge that errs from pictures that show the foil, and the words say so."""
+    kinds = quality.get("by_kind") or {}
+    known = {side: [(kind, Estimate.read((one or {}).get(side))) for kind, one in kinds.items()] for side in ("specificity", "sensitivity")}
+    weak = {side: [(kind, one) for kind, one in found if one.value is not None and one.value < TRUSTED] for side, found in known.items()}
+    listed = {side: ", ".join(f"{label_of(kind)} {percent(one.value, 0)}" for kind, one in found) for side, found in weak.items()}
+    then = " Prefer the corrected scores." if corrected else ""
+    found = []
+    if listed["specificity"] and quality.get("source") == "foils":
+        found.append(
+            f"Few foils are denied ({listed['specificity']}): the judge says yes too easily, or the pictures show what was not asked for. "
+            "True answers to some questions would tell which."
+        )
+    elif listed["specificity"]:
+        found.append(f"The judge's specificity is low ({listed['specificity']}): it confirms what is not there.{then}")
+    if listed["sensitivity"]:
+        found.append(f"The judge's sensitivity is low ({listed['sensitivity']}): it misses what is there.{then}")
+    if not any(one.known for _, one in known["specificity"]):
+        found.append("Nothing is known about the judge's errors: without foils or labels, a judge that always says yes would look perfect.")
     return found
 
 
