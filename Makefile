@@ -6,7 +6,7 @@ BIN = .venv/bin
 PIP = $(BIN)/python -m pip install -q -q --disable-pip-version-check --no-input -c constraints-test.txt
 
 help:
-	@echo "make demo     1,000 scenes into demo/, and five of them to read"
+	@echo "make demo     1,000 scenes into demo/, five of them to read, and an evaluation with its report"
 	@echo "make test     every test"
 	@echo "make check    what CI runs: style, format, types, layers, then every test"
 	@echo "make bench    speed, scaling and memory: make bench BENCH='--help'"
@@ -43,6 +43,12 @@ demo: .venv/stamp-runtime
 	@echo "  demo/*.parquet   the records: id, caption, graph, questions with answers; any Parquet reader opens them"
 	@echo "  demo/run.json    which scenes of which space these are"
 	@echo "Another scene:     $(BIN)/anyscene show demo --index 500"
+	@echo
+	@echo "And an evaluation, in a small offline world: a painter that errs, a judge that looks at pixels."
+	$(BIN)/anyscene generate -n 300 --taxonomy sandbox --complexity 1-6 --counts --scene-attributes 0-1 --out demo/sandbox
+	$(BIN)/anyscene eval demo/sandbox --model sandbox:flawed --judge sandbox:pixels --out demo/run
+	@echo
+	@echo "Open demo/run/report.html in a browser."
 
 test: .venv/stamp-dev
 	$(BIN)/python -m pytest

@@ -21,6 +21,7 @@ COMMANDS = [
     ("eval",),
     ("paint",),
     ("judge",),
+    ("label",),
     ("score",),
     ("report",),
     ("compare",),

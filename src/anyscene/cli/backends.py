@@ -22,6 +22,8 @@ else:
     EvaluationRun = Judge = Any  # the real ones are imported when a command runs
 
 SANDBOX = "sandbox"
+WORTH_TIMING = 50
+"""Media from which on the first is judged twice to say how long the rest will take, where that costs no money."""
 ModelName = Annotated[str, typer.Option("--model", help="diffusers:NAME, autoregressive:NAME, openai:NAME, folder:PATH or sandbox:NAME.")]
 ModelOptions = Annotated[
     list[str] | None,
@@ -141,7 +143,19 @@ def announce(run: EvaluationRun, judge: Judge, forms: Sequence[str], quiet: bool
     from anyscene.runs import say
 
     entries = [entry for entry in run.media.entries() if entry.status == "made"]
-    number = {record["id"]: len(questions_of(record, forms)) for record in run.records}
-    questions = sum(number[entry.record_id] for entry in entries)
-    size = run.media.read(entries[0]).image.size if entries else (0, 0)
-    say(f"{judge.name}: {estimate_cost(judge, len(entries), questions, size)}", quiet=quiet)
+    if not entries:
+        return
+    asked = {record["id"]: questions_of(record, forms) for record in run.records}
+    questions = sum(len(asked[entry.record_id]) for entry in entries)
+    media = run.media.read(entries[0], run.model["modality"])
+    own = asked[entries[0].record_id]
+    timed = len(entries) >= WORTH_TIMING and judge.name.partition(":")[0] == "transformers" and own
+    cost = estimate_cost(
+        judge,
+        len(entries),
+        questions,
+        media.image.size,
+        frames=len(media.frames),
+        probe=(lambda: judge.answer(media, own)) if timed else None,
+    )
+    say(f"{judge.name}: {questions:,} questions about {len(entries):,} media: {cost}", quiet=quiet)

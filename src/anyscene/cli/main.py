@@ -10,7 +10,24 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from anyscene.cli import calibrate, compare, describe, doctor, eval, generate, judge, paint, report, score, show, space, split, taxonomy
+from anyscene.cli import (
+    bench,
+    calibrate,
+    compare,
+    describe,
+    doctor,
+    eval,
+    generate,
+    judge,
+    label,
+    paint,
+    report,
+    score,
+    show,
+    space,
+    split,
+    taxonomy,
+)
 from anyscene.cli.printing import printable
 from anyscene.errors import AnySceneError, Interrupted
 
@@ -50,11 +67,13 @@ app.command("split", help=split.HELP)(split.run)
 app.command("eval", help=eval.HELP)(eval.run)
 app.command("paint", help=paint.HELP)(paint.run)
 app.command("judge", help=judge.HELP)(judge.run)
+app.command("label", help=label.HELP)(label.run)
 app.command("score", help=score.HELP)(score.run)
 app.command("report", help=report.HELP)(report.run)
 app.command("compare", help=compare.HELP)(compare.run)
 app.command("calibrate", help=calibrate.HELP)(calibrate.run)
 app.command("doctor", help=doctor.HELP)(doctor.run)
+app.add_typer(bench.app, name="bench", help="Official scores of other benchmarks, from stored answers.")
 app.add_typer(taxonomy.app, name="taxonomy", help="Look into a vocabulary, or check one of your own.")
 
 
