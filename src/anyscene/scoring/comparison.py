@@ -13,7 +13,7 @@ from anyscene.errors import SpecError
 from anyscene.scoring.question_bank import Bools, Codes, Floats, Ints
 from anyscene.scoring.run import DIMENSIONS, HEADLINE, Scores, groups_of, shown_rows
 from anyscene.scoring.scores import MEDIA_SCORES, mean_by
-from anyscene.scoring.statistics import LEVEL, Difference, Mean, adjust_holm, compare_paired
+from anyscene.scoring.statistics import LEVEL, RESAMPLES, Difference, Mean, adjust_holm, compare_paired
 
 __all__ = ["Comparison", "compare_runs", "rank_runs"]
 
@@ -53,7 +53,7 @@ class Comparison:
         }
 
 
-def compare_runs(a: Scores, b: Scores, *, seed: int = 0, resamples: int | None = None, level: float = LEVEL) -> Comparison:
+def compare_runs(a: Scores, b: Scores, *, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL) -> Comparison:
     """Compares run b with run a on the scenes that both have.
 
     Args:

@@ -137,10 +137,10 @@ def question_bank(
         raise RecordError(f"the questions of the records lack the field {lacking[0]!r}")
     record = np.repeat(np.arange(len(start) - 1), np.diff(start))
     field = {name: pc.struct_field(values, name) for name in _FIELDS}
-    words = {name: coded(field[name]) for name in ("id", "kind", "form", "text", "answer", "foil")}
+    words = {name: coded(field[name]) for name in ("id", "kind", "form", "answer", "foil")}
     for name in ("id", "kind", "form", "text", "answer"):
-        if (words[name].index < 0).any():
-            raise RecordError(f"{_where(records, record, words[name].index < 0)}: a question without {name!r}")
+        if field[name].null_count:
+            raise RecordError(f"{_where(records, record, np.asarray(pc.is_null(field[name])))}: a question without {name!r}")
     choice_start, choice_values = flat_list(field["choices"])
     choice_text = coded(choice_values)
     gold_choice = _gold_choice(words["answer"], choice_start, choice_text)
@@ -154,7 +154,7 @@ def question_bank(
         kind=words["kind"],
         form=words["form"],
         foil=words["foil"],
-        key=_keys(words["form"], words["text"], choice_text, choice_start),
+        key=_keys(words["form"], field["text"].cast(pa.string()), choice_text, choice_start),
         gold=words["answer"],
         gold_yes=word_is(words["answer"], "yes"),
         choices=choice_start,
@@ -178,16 +178,17 @@ def _where(records: pa.Table, record: Ints, wrong: Bools) -> str:
     return f"record {records['id'][int(record[np.flatnonzero(wrong)[0]])].as_py()!r}"
 
 
-def _keys(form: Codes, text: Codes, choices: Codes, choice_start: Ints) -> Codes:
+def _keys(form: Codes, text: pa.Array, choices: Codes, choice_start: Ints) -> Codes:
     """``question_key`` of every question; each distinct one is hashed once."""
     many = np.diff(choice_start) > 0
-    short = pc.binary_join_element_wise(form.text().cast(pa.string()), text.text().cast(pa.string()), "\0")
+    short = pc.binary_join_element_wise(form.text().cast(pa.string()), text, "\0")
     if many.any():
         lists = pa.ListArray.from_arrays(pa.array(choice_start.astype(np.int32)), choices.text().cast(pa.string()))
         long = pc.binary_join_element_wise(short, pc.binary_join(lists, "\0"), "\0")
         short = pc.if_else(pa.array(many), long, short)
     asked = short.dictionary_encode()
-    keys = tuple(hashlib.sha256(one).hexdigest()[:16] for one in asked.dictionary.cast(pa.binary()).to_pylist())
+    digest = hashlib.sha256
+    keys = tuple([digest(one).digest()[:8].hex() for one in asked.dictionary.cast(pa.binary()).to_pylist()])
     return Codes(np.asarray(asked.indices).astype(np.int64), keys)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +28,7 @@ ANSWERED, UNPARSED, FAILED, MISSING = (ROW_STATUSES.index(name) for name in ("an
 _TOLERANCE = 1e-9
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rows:
     """All questions about all media, media after media, in the order of their files.
 
@@ -73,14 +74,36 @@ class Rows:
         """How many records there are, with media or without."""
         return len(self.bank.start) - 1
 
-    @property
+    @cached_property
     def row_scene(self) -> Ints:
         """``(rows,)`` the record of each row."""
         return self.scene[self.media]
 
-    def asked(self, form: str) -> Bools:
-        """``(rows,)`` which questions have this form."""
-        return self.bank.form_is(form)[self.question]
+    @cached_property
+    def yes_no(self) -> Bools:
+        """``(rows,)`` which are yes/no questions."""
+        return self.bank.form_is("yes_no")[self.question]
+
+    @cached_property
+    def gold_yes(self) -> Bools:
+        """``(rows,)`` which have the right answer "yes"."""
+        return self.bank.gold_yes[self.question]
+
+    @cached_property
+    def is_foil(self) -> Bools:
+        """``(rows,)`` which are foils."""
+        return self.bank.foil.index[self.question] >= 0
+
+    @cached_property
+    def faithful(self) -> Bools:
+        """``(rows,)`` on which faithfulness is measured: yes/no questions whose right answer is yes; all but foils if there are none."""
+        asked = self.yes_no & self.gold_yes & ~self.is_foil
+        return asked if asked.any() else ~self.is_foil & ~self.yes_no
+
+    @property
+    def basis(self) -> str:
+        """What faithfulness is measured on: ``yes_no`` questions or ``all`` others."""
+        return "yes_no" if bool((self.faithful & self.yes_no).any()) or not len(self) else "all"
 
     def edges(self) -> tuple[Ints, Ints]:
         """(child, parent) rows: each question about a media, with each question about it that it depends on."""

@@ -1,4 +1,4 @@
-"""All scores of a run, and two runs side by side."""
+"""All scores of a run, as they stand in ``scores.json``."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from anyscene.scoring.calibration import (
     simultaneous_level,
 )
 from anyscene.scoring.labels import truth_of_rows
-from anyscene.scoring.question_bank import Bools, Codes, Floats, Ints
+from anyscene.scoring.question_bank import Bools, Codes, Floats, Ints, QuestionBank
 from anyscene.scoring.rows import ANSWERED, FAILED, MISSING, ROW_STATUSES, Rows, score_rows
-from anyscene.scoring.scores import MEDIA_SCORES, faithfulness_rows, media_scores, scene_means
+from anyscene.scoring.scores import MEDIA_SCORES, media_scores, scene_means
 from anyscene.scoring.statistics import (
     LEVEL,
+    RESAMPLES,
     Estimate,
     Mean,
     Terms,
@@ -32,7 +33,7 @@ from anyscene.scoring.statistics import (
     scenes_needed,
 )
 
-__all__ = ["DIMENSIONS", "HEADLINE", "Scores", "groups_of", "score_run"]
+__all__ = ["DIMENSIONS", "HEADLINE", "Scores", "groups_of", "score_run", "shown_rows"]
 
 HEADLINE = "soft"
 """The score that is shown first."""
@@ -115,7 +116,7 @@ def score_run(
     forms: Sequence[str] | None = None,
     samples: int | None = None,
     seed: int = 0,
-    resamples: int | None = None,
+    resamples: int = RESAMPLES,
     level: float = LEVEL,
 ) -> Scores:
     """Scores a run from its stored answers; a pure function of its arguments.
@@ -134,7 +135,7 @@ def score_run(
         forms: of the questions that were asked; by default those of which there is an answer.
         samples: media expected for each scene; by default as many as the manifest has.
         seed: of the resampling.
-        resamples: how many; see `anyscene.scoring.statistics.resample_number`.
+        resamples: how many.
         level: of all intervals. Those of the corrected scores hold for all kinds together.
 
     Raises:
@@ -152,9 +153,9 @@ def score_run(
     samples = samples if samples is not None else int(rows.sample.max(initial=-1)) + 1
     wanted: dict[tuple[str, ...], Terms] = {("scores", name): [(1.0, Mean.of(values))] for name, values in by_scene.items()}
     wanted[("scores", "balanced_accuracy")] = _balanced(rows, np.ones(len(rows), dtype=np.bool_))
-    groups = groups_of(rows)
+    groups = groups_of(rows.bank, rows.question, rows.complexity[rows.row_scene])
     for (dimension, name), mask in groups.items():
-        shown = mask & _shown(rows, dimension)
+        shown = mask & shown_rows(rows, dimension)
         wanted[(dimension, name, "soft")] = [(1.0, scene_mean(rows.row_scene[shown], rows.value[shown], rows.scenes))]
         wanted[(dimension, name, "strict")] = [(1.0, scene_mean(rows.row_scene[shown], rows.credit[shown], rows.scenes))]
         wanted[(dimension, name, "balanced_accuracy")] = _balanced(rows, mask)
@@ -180,7 +181,7 @@ def score_run(
         "level": level,
         "media": _media_counts(rows, samples),
         "questions": _question_counts(rows, samples),
-        "basis": faithfulness_rows(rows)[1],
+        "basis": rows.basis,
         "headline": HEADLINE,
         "scores": {name: found["scores\0" + name].to_dict() for name in (*MEDIA_SCORES, "balanced_accuracy")},
         "by": by,
@@ -202,38 +203,40 @@ def score_run(
     return Scores(rows, by_media, by_scene, tuple(records["id"].to_pylist()), truth, summary)
 
 
-def groups_of(rows: Rows) -> dict[tuple[str, str], Bools]:
-    """For each (dimension, name) of the scores by group: ``(rows,)`` which rows belong to it. In the order in which they are shown."""
-    bank, question = rows.bank, rows.question
+def groups_of(bank: QuestionBank, question: Ints, complexity: Ints) -> dict[tuple[str, str], Bools]:
+    """For each (dimension, name) of the scores by group, which questions belong to it; in the order in which they are shown.
+
+    Args:
+        bank: all questions.
+        question: positions in it.
+        complexity: of the scene of each of these, -1 where it is not known.
+    """
     columns = {name: getattr(bank, name).take(question) for name in DIMENSIONS if name != "complexity"}
-    complexity = rows.complexity[rows.row_scene]
     known = np.unique(complexity[complexity >= 0])
-    columns["complexity"] = Codes(
-        np.where(complexity >= 0, np.searchsorted(known, complexity), -1), tuple(str(one) for one in known.tolist())
-    )
+    columns["complexity"] = Codes(np.where(complexity >= 0, np.searchsorted(known, complexity), -1), tuple(map(str, known.tolist())))
     found = {}
     for dimension in DIMENSIONS:
         column = columns[dimension]
         present = np.unique(column.index[column.index >= 0]).tolist()
-        order = present if dimension in ("kind", "form", "complexity") else sorted(present, key=lambda code: column.words[code])
+        order = present if dimension in ("kind", "form", "complexity") else sorted(present, key=column.words.__getitem__)
         for code in order:
             found[(dimension, column.words[code])] = column.index == code
     return found
 
 
-def _shown(rows: Rows, dimension: str) -> Bools:
+def shown_rows(rows: Rows, dimension: str) -> Bools:
     """Rows that the scores of a group are means over: those that faithfulness is measured on, but all of a form, and all foils."""
     if dimension == "foil":
         return np.ones(len(rows), dtype=np.bool_)
     if dimension == "form":
-        return rows.bank.foil.index[rows.question] < 0
-    return faithfulness_rows(rows)[0]
+        return ~rows.is_foil
+    return rows.faithful
 
 
 def _balanced(rows: Rows, mask: Bools) -> Terms:
     """Half the share right where yes is right, half where no is right, over yes/no questions."""
-    yes_no = mask & rows.asked("yes_no")
-    gold = rows.bank.gold_yes[rows.question]
+    yes_no = mask & rows.yes_no
+    gold = rows.gold_yes
     sides = (yes_no & gold, yes_no & ~gold)
     return [(0.5, scene_mean(rows.row_scene[side], rows.credit[side], rows.scenes)) for side in sides]
 
@@ -245,11 +248,11 @@ def _quality_terms(rows: Rows, truth: Floats) -> dict[tuple[str, str], Terms]:
     specificity can be. Of sensitivity they say nothing.
     """
     found: dict[tuple[str, str], Terms] = {}
-    yes_no = rows.asked("yes_no")
+    yes_no = rows.yes_no
     kind = rows.bank.kind.index[rows.question]
     labelled = bool((~np.isnan(truth)).any())
-    said = np.where(rows.bank.gold_yes[rows.question], rows.credit, 1 - rows.credit)
-    foils = rows.bank.foil.index[rows.question] >= 0
+    said = np.where(rows.gold_yes, rows.credit, 1 - rows.credit)
+    foils = rows.is_foil
     for code in np.unique(kind[yes_no]).tolist():
         own = yes_no & (kind == code)
         there, absent = (own & (truth == 1), own & (truth == 0)) if labelled else (np.zeros(len(own), dtype=np.bool_), own & foils)
@@ -259,11 +262,11 @@ def _quality_terms(rows: Rows, truth: Floats) -> dict[tuple[str, str], Terms]:
     return found
 
 
-def _corrected(rows: Rows, truth: Floats, level: float, seed: int, resamples: int | None) -> dict[str, Any]:
+def _corrected(rows: Rows, truth: Floats, level: float, seed: int, resamples: int) -> dict[str, Any]:
     """Raw and corrected share of true "yes" among the yes/no questions that ask for what should be there, by kind."""
-    asked, basis = faithfulness_rows(rows)
-    if basis != "yes_no":
+    if rows.basis != "yes_no":
         return {}
+    asked = rows.faithful
     kind = rows.bank.kind.index[rows.question]
     codes = np.unique(kind[asked & ~np.isnan(truth)]).tolist()
     each = simultaneous_level(level, len(codes))

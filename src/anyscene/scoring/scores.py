@@ -22,7 +22,6 @@ from anyscene.scoring.rows import Rows
 
 __all__ = [
     "MEDIA_SCORES",
-    "faithfulness_rows",
     "fixpoint",
     "in_place",
     "library",
@@ -97,13 +96,6 @@ def mean_by(owner: Ints, values: Floats, size: int) -> Floats:
     return means
 
 
-def faithfulness_rows(rows: Rows) -> tuple[Bools, str]:
-    """Which rows faithfulness is measured on, and their name: ``yes_no``, or ``all`` where a run has no such yes/no question."""
-    plain = rows.bank.foil.index[rows.question] < 0
-    asked = plain & rows.asked("yes_no") & rows.bank.gold_yes[rows.question]
-    return (asked, "yes_no") if asked.any() else (plain & ~rows.asked("yes_no"), "all")
-
-
 def media_scores(rows: Rows) -> Mapping[str, Floats]:
     """Scores of each media.
 
@@ -119,7 +111,7 @@ def media_scores(rows: Rows) -> Mapping[str, Floats]:
         For each name of ``MEDIA_SCORES`` a ``(media,)`` array, NaN where missing.
     """
     number = len(rows.scene)
-    faithful, _ = faithfulness_rows(rows)
+    faithful = rows.faithful
     child, parent = rows.edges()
     asks = faithful[child]
     child, parent = child[asks], parent[asks]
@@ -133,7 +125,7 @@ def media_scores(rows: Rows) -> Mapping[str, Floats]:
     found |= {name: mean(rule(rows.credit, child, parent)) for name, rule in rules.items()}
     found["paper"] = (found["library"] + found["strict"]) / 2
     found["all_correct"] = _all_correct(own, rows.credit[faithful], number)
-    plain = (rows.bank.foil.index[rows.question] < 0) & ~(rows.asked("yes_no") & ~rows.bank.gold_yes[rows.question])
+    plain = ~rows.is_foil & ~(rows.yes_no & ~rows.gold_yes)
     found["soft_arithmetic"] = mean_by(rows.media[plain], rows.value[plain], number)
     with np.errstate(divide="ignore"):
         logs = np.log(rows.value[plain])

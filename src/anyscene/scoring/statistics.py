@@ -12,21 +12,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anyscene.errors import SpecError
+from anyscene.scene.keyed import mix
 from anyscene.scoring.question_bank import Floats, Ints
 
 Floats32 = NDArray[np.float32]
 
 __all__ = [
     "LEVEL",
+    "RESAMPLES",
     "Difference",
     "Estimate",
     "Mean",
+    "Terms",
     "adjust_bh",
     "adjust_holm",
     "bootstrap",
@@ -42,10 +46,15 @@ LEVEL = 0.95
 """Of all intervals unless another one is asked for."""
 METHODS = ("bca", "percentile")
 MANY_SCENES = 20_000
+MANY_DEGREES = 300
 FEW_SCENES = 10
 """Of fewer scenes, resampling shows too little of the spread."""
-COLUMNS_AT_A_TIME = 48_000_000
-"""Cells of the matrix of scenes and columns that are held at a time (float32)."""
+UNITS = 8192
+"""Into which more scenes than ``MANY_SCENES`` are put for resampling."""
+RESAMPLES = 2000
+FLIPS = 10_000
+CELLS = 8_000_000
+"""Cells of the matrix of resamples and units that are held at a time (float32)."""
 _NORMAL = NormalDist()
 
 
@@ -113,16 +122,24 @@ def normal_quantile(p: float) -> float:
     return _NORMAL.inv_cdf(p)
 
 
+@lru_cache(maxsize=1024)
 def t_quantile(p: float, df: float) -> float:
-    """Quantile of Student's t distribution, by bisection of its distribution function (error below 1e-9 of the probability)."""
-    if df >= 1e7:
-        return normal_quantile(p)
+    """Quantile of Student's t distribution, to nine digits: by bisection, for many degrees of freedom by its expansion about the normal."""
     if p < 0.5:
         return -t_quantile(1 - p, df)
+    if df >= MANY_DEGREES:
+        z = normal_quantile(p)
+        terms = (
+            (z**3 + z) / 4,
+            (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+            (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+            (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+        )
+        return z + sum(term / df**power for power, term in enumerate(terms, 1))
     low, high = 0.0, 2.0
     while _t_cdf(high, df) < p:
         high *= 2
-    for _ in range(80):
+    while high - low > 1e-11 * high:
         middle = (low + high) / 2
         low, high = (middle, high) if _t_cdf(middle, df) < p else (low, middle)
     return (low + high) / 2
@@ -160,21 +177,34 @@ def wilson(value: float, n: float, level: float = LEVEL) -> tuple[float, float]:
     return max(0.0, min(centre - half, value)), min(1.0, max(centre + half, value))
 
 
-def resamples(scenes: int, number: int, seed: int) -> Iterator[Floats32]:
-    """How often each scene is drawn in each resample: chunks of ``(resamples, scenes) float32``."""
-    step = max(1, min(number, 8_000_000 // max(scenes, 1)))
+def resamples(units: int, number: int, seed: int) -> Iterator[Floats32]:
+    """How often each unit is drawn in each resample: chunks of ``(resamples, units) float32``."""
+    step = max(1, min(number, CELLS // max(units, 1)))
     for first in range(0, number, step):
-        chunk = np.empty((min(step, number - first), scenes), dtype=np.float32)
+        chunk = np.empty((min(step, number - first), units), dtype=np.float32)
         for row in range(len(chunk)):
-            raw = np.random.Philox(key=np.array([seed & (2**64 - 1), first + row], dtype=np.uint64)).random_raw((scenes + 1) // 2)
-            drawn = (raw.view(np.uint32)[:scenes].astype(np.uint64) * np.uint64(scenes)) >> np.uint64(32)
-            chunk[row] = np.bincount(drawn.astype(np.int64), minlength=scenes)
+            raw = np.random.Philox(key=np.array([seed & (2**64 - 1), first + row], dtype=np.uint64)).random_raw((units + 1) // 2)
+            drawn = (raw.view(np.uint32)[:units].astype(np.uint64) * np.uint64(units)) >> np.uint64(32)
+            chunk[row] = np.bincount(drawn.astype(np.int64), minlength=units)
         yield chunk
 
 
-def resample_number(scenes: int) -> int:
-    """How many resamples are drawn unless a number is given: 2,000, or 1,000 of many scenes."""
-    return 2000 if scenes <= MANY_SCENES else 1000
+def _units(scenes: int, seed: int) -> Ints | None:
+    """``(scenes,)`` the unit that each of many scenes is drawn with; None where each scene is one.
+
+    Scenes are put into units of equal size at random. Sums over units vary as sums over scenes do, so the intervals are the same on
+    average; with thousands of units the chance of the grouping is smaller than that of the resampling.
+    """
+    if scenes <= MANY_SCENES:
+        return None
+    order = np.argsort(mix(np.arange(1, scenes + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) ^ np.uint64(seed & (2**64 - 1))))
+    unit = np.empty(scenes, dtype=np.int64)
+    unit[order] = np.arange(scenes) % UNITS
+    return unit
+
+
+def _in_units(values: Floats, unit: Ints | None) -> Floats:
+    return values if unit is None else np.bincount(unit, values, UNITS).astype(np.float64)
 
 
 Terms = Sequence[tuple[float, Mean]]
@@ -185,7 +215,7 @@ def bootstrap(
     wanted: Mapping[str, Terms],
     *,
     seed: int = 0,
-    number: int | None = None,
+    number: int = RESAMPLES,
     level: float = LEVEL,
     method: str = "bca",
     bounds: tuple[float, float] | None = (0.0, 1.0),
@@ -195,7 +225,7 @@ def bootstrap(
     Args:
         wanted: for each name a sum of means. All are of the same scenes.
         seed: of the resamples.
-        number: of resamples; see `resample_number`.
+        number: of resamples.
         level: of the intervals.
         method: ``bca`` (bias-corrected and accelerated) or ``percentile``; both widened for small samples by Student's t.
         bounds: of the values. Where there are few scenes, or all agree, resampling shows too little of the spread: values between 0 and 1
@@ -213,7 +243,7 @@ def bootstrap(
     columns: dict[int, Mean] = {id(mean): mean for terms in known.values() for _, mean in terms}
     place = {key: row for row, key in enumerate(columns)}
     scenes = len(next(iter(columns.values())).total) if columns else 0
-    ratios = _resampled_ratios(list(columns.values()), scenes, number or resample_number(scenes), seed)
+    ratios = _resampled_ratios(list(columns.values()), scenes, number, seed)
     found = dict.fromkeys(wanted, NOTHING)
     for name, terms in known.items():
         value = float(sum(factor * mean.value for factor, mean in terms))
@@ -226,18 +256,25 @@ def bootstrap(
 def _resampled_ratios(columns: Sequence[Mean], scenes: int, number: int, seed: int) -> Floats:
     """``(columns, resamples)`` every mean in every resample, NaN where its weight is 0."""
     ratios = np.empty((len(columns), number))
-    step = max(1, COLUMNS_AT_A_TIME // max(1, 2 * scenes))
-    for first in range(0, len(columns), step):
-        part = columns[first : first + step]
-        matrix = np.empty((scenes, 2 * len(part)), dtype=np.float32)
-        for place, mean in enumerate(part):
-            matrix[:, 2 * place], matrix[:, 2 * place + 1] = mean.total, mean.weight
-        row = 0
-        for weights in resamples(scenes, number, seed):
-            sums = (weights @ matrix).astype(np.float64)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                ratios[first : first + len(part), row : row + len(weights)] = (sums[:, ::2] / sums[:, 1::2]).T
-            row += len(weights)
+    unit = _units(scenes, seed)
+    sums: dict[bytes, int] = {}  # place of each column of the matrix; many means have the same weights
+    kept: list[Floats32] = []
+    places: list[int] = []
+    for values in (values for mean in columns for values in (mean.total, mean.weight)):
+        column = _in_units(values, unit).astype(np.float32)
+        places.append(sums.setdefault(column.tobytes(), len(kept)))
+        if places[-1] == len(kept):
+            kept.append(column)
+    if not kept:
+        return ratios
+    matrix = np.stack(kept, axis=1)
+    total, weight = places[::2], places[1::2]
+    first = 0
+    for weights in resamples(len(matrix), number, seed):
+        drawn = (weights @ matrix).astype(np.float64)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            ratios[:, first : first + len(weights)] = (drawn[:, total] / drawn[:, weight]).T
+        first += len(weights)
     return ratios
 
 
@@ -303,7 +340,7 @@ class Difference:
 
 
 def compare_paired(
-    pairs: Mapping[str, tuple[Mean, Mean]], *, seed: int = 0, number: int | None = None, level: float = LEVEL, flips: int | None = None
+    pairs: Mapping[str, tuple[Mean, Mean]], *, seed: int = 0, number: int = RESAMPLES, level: float = LEVEL, flips: int = FLIPS
 ) -> dict[str, Difference]:
     """Differences of pairs of means over the same scenes with the same weights.
 
@@ -312,7 +349,7 @@ def compare_paired(
         seed: of resamples and flips.
         number: of resamples.
         level: of the intervals.
-        flips: of the permutation test: 10,000, or 2,000 of many scenes, unless a number is given.
+        flips: of the permutation test.
 
     Raises:
         SpecError: a pair differs in its weights: the scenes are not paired.
@@ -336,26 +373,26 @@ def compare_paired(
     return found
 
 
-def _sign_flips(gaps: Sequence[Floats], seed: int, flips: int | None) -> list[float]:
+def _sign_flips(gaps: Sequence[Floats], seed: int, flips: int) -> list[float]:
     """Two-sided p-values of the sums of the scenes' differences: the share of sign patterns that give a sum as far from 0."""
     if not gaps:
         return []
-    scenes = len(gaps[0])
-    number = flips or (10_000 if scenes <= MANY_SCENES else 2000)
-    matrix = np.stack(gaps, axis=1)
+    unit = _units(len(gaps[0]), seed)
+    matrix = np.stack([_in_units(gap, unit) for gap in gaps], axis=1)
     scale = np.maximum(np.abs(matrix).max(axis=0, initial=0.0), 1e-300)
     matrix = (matrix / scale).astype(np.float32)
     observed = np.abs(matrix.sum(axis=0, dtype=np.float64))
     reached = np.zeros(len(gaps))
-    step = max(1, min(number, 16_000_000 // max(scenes, 1)))
-    width = (scenes + 63) // 64
-    for first in range(0, number, step):
-        rows = min(step, number - first)
+    units = len(matrix)
+    step = max(1, min(flips, CELLS // max(units, 1)))
+    width = (units + 63) // 64
+    for first in range(0, flips, step):
+        rows = min(step, flips - first)
         raw = np.random.Philox(key=np.array([(seed ^ 0x5F1195) & (2**64 - 1), first], dtype=np.uint64)).random_raw(rows * width)
-        bits = np.unpackbits(raw.view(np.uint8).reshape(rows, width * 8), axis=1, count=scenes)
+        bits = np.unpackbits(raw.view(np.uint8).reshape(rows, width * 8), axis=1, count=units)
         sums = 2 * (bits.astype(np.float32) @ matrix).astype(np.float64) - matrix.sum(axis=0, dtype=np.float64)
         reached += (np.abs(sums) >= observed - 1e-4 * np.maximum(1.0, observed) * (observed > 0)).sum(axis=0)
-    return [float(one) for one in (reached + 1) / (number + 1)]
+    return [float(one) for one in (reached + 1) / (flips + 1)]
 
 
 def adjust_holm(p_values: Sequence[float | None]) -> list[float | None]:

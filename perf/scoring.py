@@ -1,0 +1,142 @@
+"""How long scoring takes: stored answers to all scores with their intervals, in a process of its own.
+
+    python perf/scoring.py [--answers N] [--samples N]
+
+The answers are drawn, not judged: random probabilities to every yes/no question and every question with choices of generated scenes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from anyscene import SceneSpace
+from anyscene.judges.store import answer_schema
+from anyscene.media import media_schema
+from anyscene.scoring import score_run
+from anyscene.scoring.question_bank import QuestionBank, question_bank
+from anyscene.taxonomy import load_taxonomy
+from anyscene.taxonomy.taxonomy import RELATION_TYPES
+
+TABLES = ("records", "media", "answers")
+
+
+def make_run(answers: int, samples: int, seed: int = 0) -> tuple[pa.Table, pa.Table, pa.Table]:
+    """(records, media, answers) with at least so many answers."""
+    space = SceneSpace(complexity=(4, 8))
+    scenes, records = 1000, space.table(0, 1000)
+    per_scene = _asked(question_bank(records)).sum() * samples / scenes
+    scenes = int(answers / per_scene * 1.01) + 1
+    records = pa.concat_tables([space.table(start, min(start + 10_000, scenes)) for start in range(0, scenes, 10_000)]).unify_dictionaries()
+    bank = question_bank(records)
+    rng = np.random.default_rng(seed)
+    digests = [hashlib.sha256(f"{seed} {scene} {sample}".encode()).hexdigest() for scene in range(scenes) for sample in range(samples)]
+    ids = pc.cast(records["id"], pa.string()).to_pylist()
+    count = scenes * samples
+    media = pa.table(
+        {
+            "record_id": [one for one in ids for _ in range(samples)],
+            "index": np.repeat(np.arange(scenes), samples),
+            "sample": np.tile(np.arange(samples), scenes),
+            "seed": np.arange(count),
+            "file": pa.array(["x.png"] * count),
+            "sha256": digests,
+            "status": pa.array(["made"] * count),
+            "reason": pa.array([""] * count),
+            "details": pa.array([""] * count),
+        }
+    ).cast(media_schema())
+    asked = np.flatnonzero(_asked(bank))
+    question = np.repeat(asked, samples)
+    owner = bank.record[question] * samples + np.tile(np.arange(samples), len(asked))
+    size = np.diff(bank.choices)[question]
+    choices = rng.exponential(size=int(size.sum()))
+    starts = np.append(0, np.cumsum(size))
+    sums = np.add.reduceat(np.append(choices, 0.0), np.minimum(starts[:-1], len(choices)))
+    choices /= np.repeat(np.maximum(sums, 1e-9), size)
+    yes_no = bank.form_is("yes_no")[question]
+    p_yes = np.where(bank.gold_yes[question], rng.beta(4, 1, len(question)), rng.beta(1, 4, len(question)))
+    order = rng.permutation(len(question))
+    status = np.array(["answered", "unsure", "failed"])[rng.choice(3, len(question), p=[0.96, 0.03, 0.01])]
+    table = pa.table(
+        {
+            "media_sha256": pa.array(digests).take(pa.array(owner)),
+            "question_key": bank.key.take(question).text().cast(pa.string()),
+            "judge": pa.array(["drawn"] * len(question)),
+            "revision": pa.array([""] * len(question)),
+            "template": pa.array(["t1"] * len(question)),
+            "p_yes": pa.array(p_yes, mask=~yes_no),
+            "label_mass": pa.array(rng.uniform(0.5, 1, len(question))),
+            "text": pa.array(np.where(p_yes > 0.5, "yes", "no")),
+            "status": pa.array(status),
+            "probabilities": pa.ListArray.from_arrays(pa.array(starts.astype(np.int32)), pa.array(choices)),
+        }
+    ).cast(answer_schema())
+    return records, media, table.take(pa.array(order))
+
+
+def _asked(bank: QuestionBank) -> NDArray[np.bool_]:
+    asked: NDArray[np.bool_] = bank.form_is("yes_no") | bank.form_is("choice")
+    return asked
+
+
+def score_files(folder: Path) -> dict[str, float]:
+    """Reads a run's tables and scores them; what it took."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    records, media, answers = (pq.read_table(folder / f"{name}.parquet") for name in TABLES)
+    words = json.loads((folder / "words.json").read_text())
+    scores = score_run(records, media, answers, model="drawn", judge="drawn", **words)
+    scores.rows_table()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return {
+        "answers": answers.num_rows,
+        "scenes": records.num_rows,
+        "estimates": sum(len(group) * 3 for group in scores.summary["by"].values()) + len(scores.summary["scores"]),
+        "wall_s": round(time.perf_counter() - wall, 2),
+        "cpu_s": round(time.process_time() - cpu, 2),
+        "peak_mib": round(peak),
+    }
+
+
+def main() -> None:
+    """Make a run, score it in a process of its own, say what it took."""
+    parser = argparse.ArgumentParser(description="How long scoring takes.")
+    parser.add_argument("--answers", type=int, default=1_000_000)
+    parser.add_argument("--samples", type=int, default=1)
+    parser.add_argument("--folder", type=Path, help="score the run in this folder, made before")
+    options = parser.parse_args()
+    if options.folder:
+        print(json.dumps(score_files(options.folder)))
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for table, data in zip(TABLES, make_run(options.answers, options.samples), strict=True):
+            pq.write_table(data, folder / f"{table}.parquet")
+        taxonomy = load_taxonomy()
+        types = {
+            word: RELATION_TYPES[kind] for word, kind in zip(taxonomy.relations.names, taxonomy.relations.type_index.tolist(), strict=True)
+        }
+        classes = {
+            word: taxonomy.classes[own] for word, own in zip(taxonomy.objects.names, taxonomy.objects.class_index.tolist(), strict=True)
+        }
+        (folder / "words.json").write_text(json.dumps({"relation_types": types, "object_classes": classes}))
+        command = [sys.executable, __file__, "--folder", name]
+        found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    print("\n".join(f"{key:>12}  {value:,}" for key, value in found.items()))
+
+
+if __name__ == "__main__":
+    main()
