@@ -46,6 +46,8 @@ LEAST_DIAMETER = 0.084
 """The smallest thing's diameter is about 0.1 of the side."""
 WHOLE = 0.93
 """A blob of which less is explained may be several things."""
+STRONG = 60.0
+"""Length of a chroma that only things and frames have."""
 LEAST_MASS = 100.0
 """Chroma of fewer levels than this, all pixels together, is no thing."""
 LEAST_ERROR = 5.0
@@ -389,7 +391,7 @@ class Looked:
     Attributes:
         picture: with the chances of background and frame.
         fits: of all blobs, those of most colour first.
-        explained: share of all that has colour that lies in blobs that are things; 1 where nothing has colour.
+        explained: share of all strong colour that lies in blobs that are things; 1 where there is none.
     """
 
     picture: Picture
@@ -409,11 +411,18 @@ def see(image: NDArray[np.uint8] | Image.Image) -> Looked:
     """Looks at a picture of any size."""
     picture = picture_of(image)
     labels, blobs = segment(picture)
-    found = [pair for blob in blobs for pair in _parts(picture, labels, blob)]
+    found: list[tuple[Blob, Fit]] = []
+    there = np.zeros(int(labels.max(initial=0)) + 1)
+    for blob in blobs:
+        parts = _parts(picture, labels, blob)
+        found += parts
+        there[blob.label] = sum(part.mass * fit.there for part, fit in parts) / blob.mass
     fits = [fit for _, fit in _joined(picture, labels, found)]
-    mass = sum(blob.mass for blob in blobs)
-    explained = sum(part.mass * fit.there for part, fit in found)
-    return Looked(picture, tuple(fits), min(explained / mass, 1.0) if mass else 1.0)
+    strength = np.hypot(picture.chroma[..., 0], picture.chroma[..., 1])
+    strength[strength < STRONG] = 0
+    total = float(strength.sum())
+    explained = float((strength * there[labels]).sum()) / total if total > LEAST_MASS else 1.0
+    return Looked(picture, tuple(fits), min(explained, 1.0))
 
 
 def _joined(picture: Picture, labels: Ints, found: list[tuple[Blob, Fit]]) -> list[tuple[Blob, Fit]]:

@@ -7,6 +7,7 @@ the right answers. Its probabilities come from how much better one guess fits th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,9 @@ CERTAIN = 0.9
 """Of several answers that seem true only those count that are about as certain as the best."""
 CLEAR = 0.4
 """Share of all that has colour that must be explained by things."""
+SETTLED = 0.6
+"""Share of the background that must have one level, for it to be called white or black, lined or plain."""
+GROUND = ("background", "background_pattern")
 
 
 class PixelJudge:
@@ -50,33 +54,54 @@ class PixelJudge:
 
     def answer(self, media: Media, questions: Sequence[Question]) -> list[Answer]:
         """One answer for each question, in order; status ``unsure`` where the picture or the question does not tell."""
-        sight, clear = look_at(media, self.taxonomy)
-        return [self._answer(sight, clear, question) for question in questions]
+        view = _View.of(media, self.taxonomy)
+        return [view.answer(question) for question in questions]
 
-    def _answer(self, sight: Sight, clear: float, question: Question) -> Answer:
-        asked = read_question(question, self.taxonomy)
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """One media, looked at.
+
+    Attributes:
+        sight: what was seen.
+        explained: share of its strong colour that things explain.
+        settled: share of its background that has one level.
+    """
+
+    sight: Sight
+    explained: float
+    settled: float
+
+    @classmethod
+    def of(cls, media: Media, taxonomy: Taxonomy) -> _View:
+        """Looks at the first frame or view, and at all frames of a clip for what happens in it."""
+        looked = see(media.array(0))
+        whole: dict[str, dict[str, float]] = {kind: dict(chances) for kind, chances in looked.picture.chances.items()}
+        if media.modality == "video" and len(media.frames) > 1:
+            movement = movement_chances(media.frames, looked.picture)
+            whole["camera_movement"] = movement
+            whole["transition"] = transition_chances(media.frames, max(movement, key=movement.__getitem__))
+        else:
+            whole["camera_movement"] = whole["transition"] = {"": 1.0}
+        fits = looked.fits
+        sight = Sight(tuple(fit.thing for fit in fits), tuple(fit.there for fit in fits), whole, taxonomy)
+        return cls(sight, looked.explained, looked.picture.settled)
+
+    def answer(self, question: Question) -> Answer:
+        """The answer to a question."""
+        asked = read_question(question, self.sight.taxonomy)
         if asked is None:
             return Answer(None, None, "the question is not in the words of the sandbox", "unsure")
-        if clear < CLEAR and not isinstance(asked.candidates[0][1], SceneHas):
-            return Answer(None, clear, "nothing can be made out", "unsure")
+        first = asked.candidates[0][1]
+        if isinstance(first, SceneHas):
+            kind, _ = self.sight.taxonomy.scene_attribute_words(first.value)
+            if kind in GROUND and self.settled < SETTLED:
+                return Answer(None, self.settled, "the background cannot be made out", "unsure")
+        elif self.explained < CLEAR:
+            return Answer(None, self.explained, "nothing can be made out", "unsure")
         if asked.form == "yes_no":
-            return _yes_no(sight.probability(asked.candidates[0][1]))
-        return _chosen(sight, asked)
-
-
-def look_at(media: Media, taxonomy: Taxonomy) -> tuple[Sight, float]:
-    """What a media shows, and how much of its colour that explains, 0 to 1."""
-    looked = see(media.array(0))
-    whole: dict[str, dict[str, float]] = {kind: dict(chances) for kind, chances in looked.picture.chances.items()}
-    if media.modality == "video" and len(media.frames) > 1:
-        movement = movement_chances(media.frames, looked.picture)
-        whole["camera_movement"] = movement
-        whole["transition"] = transition_chances(media.frames, max(movement, key=movement.__getitem__))
-    else:
-        whole["camera_movement"] = whole["transition"] = {"": 1.0}
-    fits = looked.fits
-    sight = Sight(tuple(fit.thing for fit in fits), tuple(fit.there for fit in fits), whole, taxonomy)
-    return sight, looked.explained
+            return _yes_no(self.sight.probability(first))
+        return _chosen(self.sight, asked)
 
 
 def _yes_no(chance: float) -> Answer:
@@ -94,7 +119,7 @@ def _chosen(sight: Sight, asked: Asked) -> Answer:
         if sight.presence(subject) < 0.5:
             return Answer(None, None, "there is no such thing", "unsure")
     chances = np.array([sight.probability(query) for _, query in asked.candidates], dtype=np.float64)
-    if chances.max(initial=0.0) < 0.05:
+    if chances.max(initial=0.0) < (0.5 if asked.form == "open" else 0.05):
         return Answer(None, float(chances.max(initial=0.0)), "none of the answers fits", "unsure")
     if asked.form == "open" and np.count_nonzero(chances >= 0.5) > 1:
         return Answer(None, 1.0, _nearest(sight, asked, chances))

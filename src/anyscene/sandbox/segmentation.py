@@ -50,6 +50,7 @@ class Picture:
         ground: ``(height, width, 3) float32``: the background without anything before it, its pattern included.
         inner: ``(height, width) bool``: pixels that no frame covers.
         noise: standard deviation of the background's levels around ``ground``.
+        settled: share of the pixels taken for background that are near one level, 0 where there are hardly any.
         frame: ``(2,) float32`` chroma of the frame, or None.
         chances: of ``background``, ``background_pattern`` and ``frame`` (the empty name is no frame).
     """
@@ -59,6 +60,7 @@ class Picture:
     ground: Floats
     inner: Bools
     noise: float
+    settled: float
     frame: Floats | None = None
     chances: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
@@ -158,7 +160,9 @@ def _grounded(pixels: Floats, chroma: Floats, inner: Bools, frame: Mapping[str, 
     height, width = inner.shape
     strength = np.hypot(chroma[..., 0], chroma[..., 1], dtype=np.float32)
     bare = inner & ~_grown((strength > 2 * SMALLEST_CHROMA) & inner)
+    settled = 1.0
     if bare.sum() < 0.04 * bare.size:
+        settled = 0.0
         limit = np.quantile(strength[inner], 0.1) if inner.any() else 0.0
         bare = inner & (strength <= limit)
     values = pixels[bare]
@@ -170,6 +174,7 @@ def _grounded(pixels: Floats, chroma: Floats, inner: Bools, frame: Mapping[str, 
     rest = grey - middle
     if len(grey):  # what lies far from both levels of a pattern is no background
         near = np.abs(rest) <= 2 * looks.INK_STEP
+        settled *= float(near.mean())
         values, grey, ink = values[near], grey[near], ink[:, near]
     level, step = _lines(grey, ink)
     dark = np.append(level, grey.mean() if len(grey) else middle) < 2 * looks.INK_STEP
@@ -198,7 +203,7 @@ def _grounded(pixels: Floats, chroma: Floats, inner: Bools, frame: Mapping[str, 
     }
     centred = np.where(inner[..., None], chroma - chroma_of(tint.astype(np.float32)), np.float32(0))
     around = None if inner.all() else np.asarray(np.median(chroma[~inner], axis=0), dtype=np.float32)
-    return Picture(pixels, centred, full, inner, float(np.sqrt(error.min())), around, chances)
+    return Picture(pixels, centred, full, inner, float(np.sqrt(error.min())), settled, around, chances)
 
 
 def _lines(grey: Floats, ink: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

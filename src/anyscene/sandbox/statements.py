@@ -25,7 +25,7 @@ __all__ = ["Sight"]
 Doubles = NDArray[np.float64]
 Members = tuple[int, ...]
 
-AHEAD_SPREAD = 0.005
+AHEAD_SPREAD = 0.003
 NEXT_TO_SPREAD = 0.004
 LARGER_SPREAD = 0.015
 SIZE_SPREAD = 0.0035
