@@ -83,7 +83,7 @@ def per_kind_error(rate: float) -> Change:
         (yes(1.0), "says yes to nearly everything"),
         (yes(0.501), "says yes to nearly everything"),
         (yes(0.0), "says no to nearly everything"),
-        (yes(0.5), "as good as guessing"),
+        (yes(0.5), "does not look"),
         (
             lambda media, question, answer: Answer(draw(media.sha256, question.key), 1.0, "") if question.form == "yes_no" else answer,
             "as good as guessing",

@@ -338,6 +338,39 @@ def test_every_failure_keeps_its_kind_and_its_text_and_the_other_answers_stand(r
             assert re.search("out of memory|too many pixels|no JSON", answers[1].text)
 
 
+@pytest.mark.parametrize("first", ["refused", "without", "garbled", "busy"])
+def test_a_bad_first_reply_does_not_decide_about_the_server(first: str) -> None:
+    count = 0
+
+    def answer(asked: Asked) -> Reply:
+        nonlocal count
+        if "messages" not in asked.body:
+            return error_reply(404, "")
+        count += 1
+        bad = {
+            "refused": error_reply(400, "flagged", "content_filter"),
+            "without": chat_reply("Yes"),
+            "garbled": Reply(b"{"),
+            "busy": error_reply(503, "busy"),
+        }
+        return bad[first] if count == 1 else look(asked)
+
+    with serving(answer) as server:
+        one = judge(server)
+        right(one.answer(media("red"), ALL))
+        assert one.revision == "vlm-2026-01-01"
+
+
+def test_a_server_that_answers_everything_with_a_chat_completion_is_a_chat_server() -> None:
+    def answer(asked: Asked) -> Reply:
+        return look(asked) if "messages" in asked.body else chat_reply("Hello")
+
+    with serving(answer) as server:
+        one = judge(server, backoff_s=30.0)
+        right(one.answer(media("red"), ALL))
+        assert one.template == "plain-1"
+
+
 def test_another_model_in_the_middle_stops_loudly() -> None:
     count = 0
 

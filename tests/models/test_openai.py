@@ -15,9 +15,10 @@ if str(Path(__file__).parents[1]) not in sys.path:
     sys.path.append(str(Path(__file__).parents[1]))
 
 from anyscene.errors import ModelError, SpecError
-from anyscene.media import Media
+from anyscene.media import Media, MediaFolder
 from anyscene.models import Failure, Model, load_model
 from anyscene.models.openai import OpenAIModel
+from anyscene.models.painting import paint as paint_run
 from servers import Asked, Reply, Server, caption_colour, error_reply, in_turn, picture_reply, png, serving
 
 
@@ -151,6 +152,20 @@ def test_a_budget_is_never_exceeded_and_nothing_paid_for_is_lost() -> None:
         with pytest.raises(ModelError, match=r"5 pictures for about 0\.20 USD"):
             one.generate(CAPTIONS[8:], range(4))
         assert len(server.asked) == 5
+
+
+def test_a_run_stops_at_its_budget_and_goes_on_with_a_new_one(tmp_path: Path) -> None:
+    records = [{"id": f"r{place}", "index": place, "caption": caption} for place, caption in enumerate(CAPTIONS)]
+    with serving(paint) as server:
+        with pytest.raises(ModelError, match=r"5 pictures for about 0\.20 USD"):
+            paint_run(records, model(server, budget_usd=0.2, price_usd=0.04), tmp_path, quiet=True)
+        assert len(server.asked) == 5
+        report = paint_run(records, model(server, budget_usd=0.28, price_usd=0.04), tmp_path, quiet=True)
+        assert (report.made, len(server.asked)) == (12, 12)
+        assert len({asked.body["prompt"] for asked in server.asked}) == 12
+    entries = MediaFolder(tmp_path).entries()
+    assert [entry.record_id for entry in entries] == [record["id"] for record in records]
+    assert colours([MediaFolder(tmp_path).read(entry) for entry in entries]) == [caption_colour(caption) for caption in CAPTIONS]
 
 
 def test_what_may_have_been_charged_counts_and_what_was_not_does_not() -> None:

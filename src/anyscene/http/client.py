@@ -274,7 +274,7 @@ class ApiClient:
         known = " ".join((*codes, said)).casefold()
         if status < 500 and any(word in known for word in REFUSED):
             return HttpFailure(f"refused: {said}", status, text, refused=True)
-        if optional and status in (404, 405, 501):
+        if optional and status in (401, 403, 404, 405, 501):
             return HttpFailure(f"{self.host} has no {path}", status, text)
         where = f"{self.host} answers HTTP {status}: {said}"
         if status == 402 or any(code in NO_CREDIT for code in codes):

@@ -295,13 +295,15 @@ def _on_numbers(report: DoctorReport, pairs: Sequence[tuple[Question, Answer]], 
         errors.append(f"it says {word} to nearly everything ({_percent(report.says_yes)} yes, half would be right)")
     elif (blind := _blind(yes_no)) >= MOST_ONE_SIDED:
         errors.append(f"it does not look: {_percent(blind)} of the questions get the same answer whatever the picture shows")
+    hopeless = bool(errors)
     for kind in report.kinds:
         share = kind.balanced_accuracy
-        if share is None or min(kind.yes, kind.no) < FEWEST:
+        if hopeless or share is None or min(kind.yes, kind.no) < FEWEST:
             continue
         if share < NEAR_CHANCE:
             name = "on all questions" if kind.kind == "all" else f"on questions of the kind {kind.kind}"
             errors.append(f"it is as good as guessing {name} (balanced accuracy {_percent(share)}, chance is 50 %)")
+            hopeless = kind.kind == "all"
         elif kind.kind == "all":
             for found, wanted, word in zip((kind.sensitivity, kind.specificity), least, ("yes", "no"), strict=True):
                 if found is not None and found < wanted:
@@ -355,6 +357,8 @@ def _warnings(
         if min(kind.yes, kind.no) < FEWEST:
             warnings.append(f"too few canaries of the kind {kind.kind} for a verdict: {kind.yes} with yes and {kind.no} with no answered")
             continue
+        if (kind.balanced_accuracy or 0.0) < NEAR_CHANCE:
+            continue  # an error
         for found, wanted, word in zip((kind.sensitivity, kind.specificity), least, ("yes", "no"), strict=True):
             if found is not None and found < wanted:
                 warnings.append(

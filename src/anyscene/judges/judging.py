@@ -107,6 +107,8 @@ def judge_media(
                     store.add(block, answer_table(rows, judge.name, judge.revision, judge.template))
             except KeyboardInterrupt:
                 pool.shutdown(wait=False, cancel_futures=True)
+                if close := getattr(judge, "close", None):
+                    close()  # a judge over HTTP may be waiting for a busy server
                 raise Interrupted("stopped; finished blocks of answers are kept: the same command goes on from there") from None
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)

@@ -35,6 +35,8 @@ OPENAI_URL = "https://api.openai.com/v1"
 REPLY_TOKENS = 24
 MOST_LETTERS = 26
 QUESTIONS_PER_DECISION = 64
+PROBES = 3
+"""Tries at learning what a server offers: one reply may be bad by chance."""
 SENT_AS_IT_IS = {".png": "png", ".jpg": "jpeg", ".webp": "webp"}
 _PROBE = Question("probe", "attribute", "yes_no", "Is this picture red?", "yes")
 _YES_NO = (word_variants(YES_WORDS), word_variants(NO_WORDS))
@@ -199,29 +201,38 @@ class OpenAIJudge:
             red, blue = (_data_url(_png(Image.new("RGB", (64, 64), colour)), "png") for colour in ("red", "blue"))
             if self._endpoint != "chat":
                 self._endpoint = "systemone" if self._looks(red, blue) else "chat"
-            probabilities = self._dialect.top > 0
-            reply = self._chat([self._image_part(red)], instruction(_PROBE), 1, probabilities)
+            given = False
+            for _ in range(PROBES):
+                wanted = self._dialect.top > 0
+                reply = self._chat([self._image_part(red)], instruction(_PROBE), 1, wanted)
+                if isinstance(reply, HttpFailure) and not reply.refused:
+                    break
+                given = isinstance(reply, ChatReply) and self._dialect.top > 0 and (reply.first is not None or not reply.text.strip())
+                if isinstance(reply, ChatReply) and (given or not wanted):
+                    break
             if isinstance(reply, HttpFailure):
                 raise JudgeError(f"judge {self.name} cannot be used: asked about a small red picture, its server said: {reply.reason}")
-            given = self._dialect.top > 0 and (reply.first is not None or not reply.text.strip())
-            if probabilities and not given:
-                if self._logprobs == "on":
-                    raise JudgeError(f"judge {self.name}: its server gives no log-probabilities, and logprobs=on wants them. Leave it out")
+            if not given and self._logprobs == "on":
+                raise JudgeError(f"judge {self.name}: its server gives no log-probabilities, and logprobs=on wants them. Leave it out")
+            if not given:
                 self._dialect = self._dialect.without_probabilities()
             self._words_only = not given
             self._probed = True
 
     def _looks(self, red: str, blue: str) -> bool:
         """Whether the server has the decision endpoint, for this model, and looks at the pictures that are sent there."""
-        seen: list[float | None] = []
+        seen: list[float] = []
         said = "it does not look at pictures there"
         for picture in (red, blue):
-            result = self._decide([picture], "", {"0": _PROBE})
+            for _ in range(PROBES):
+                result = self._decide([picture], "", {"0": _PROBE}, patient=False)
+                if isinstance(result, dict) and "0" in result:
+                    break
             if isinstance(result, HttpFailure):
                 said = result.reason
                 break
-            seen.append(answer.p_yes if (answer := result.get("0")) else None)
-        if len(seen) == 2 and None not in seen and abs(float(seen[0] or 0.0) - float(seen[1] or 0.0)) > 1e-3:
+            seen += [answer.p_yes or 0.0 for answer in result.values()]
+        if len(seen) == 2 and abs(seen[0] - seen[1]) > 1e-3:
             return True
         if self._endpoint == "systemone":
             raise JudgeError(f"judge {self.name}: /systemone of its server cannot be used: {said}. Leave endpoint out")
@@ -242,8 +253,10 @@ class OpenAIJudge:
                 answers.update(dict.fromkeys(some, _failed(result)))
         return answers
 
-    def _decide(self, images: Sequence[str], lead: str, questions: Mapping[str, Question]) -> dict[str, Answer] | HttpFailure:
-        """One request to the decision endpoint."""
+    def _decide(
+        self, images: Sequence[str], lead: str, questions: Mapping[str, Question], *, patient: bool = True
+    ) -> dict[str, Answer] | HttpFailure:
+        """One request to the decision endpoint; a reply that is no decision is asked for again only with patience."""
         asked = {
             place: {"type": "noul", "instructions": question.text, "criteria": None}
             if question.form == "yes_no"
@@ -255,9 +268,11 @@ class OpenAIJudge:
             body["instructions"] = self._system
 
         def read(reply: Any) -> Mapping[str, Any]:
-            if not isinstance(reply, dict) or not isinstance(reply.get("answers"), dict):
+            if isinstance(reply, dict) and isinstance(reply.get("answers"), dict):
+                return reply
+            if patient:
                 raise Malformed("no decisions in it")
-            return reply
+            return {"answers": {}}
 
         reply = self._client.post("/systemone", body, read, optional=True)
         if isinstance(reply, HttpFailure):

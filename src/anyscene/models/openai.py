@@ -45,6 +45,10 @@ class OpenAIModel:
         send_seed: the server takes a ``seed``.
         body: more of the request, as JSON: ``{"background": "opaque"}``.
 
+    Attributes:
+        price_usd: as given.
+        stopped: why nothing more can be made; None while all is well.
+
     Raises:
         SpecError: no name, or options that do not go together.
         ModelError: no key for OpenAI's own server.
@@ -100,7 +104,7 @@ class OpenAIModel:
         self._body.update(extra)
         self._send_seed = send_seed
         self._workers = workers
-        self._stop: ModelError | None = None
+        self.stopped: ModelError | None = None
         self.settings: Mapping[str, object] = {
             **{key: value for key, value in self._body.items() if key not in ("model", "n", "response_format")},
             "server": self._client.host,
@@ -116,8 +120,8 @@ class OpenAIModel:
         Raises:
             ModelError: the server cannot be used (no key, no such model, no credit), or the budget has no room for one more picture.
         """
-        if self._stop is not None:
-            raise self._stop
+        if self.stopped is not None:
+            raise self.stopped
         if captions:
             self._budget.check()
         with ThreadPoolExecutor(self._workers) as pool:
@@ -126,14 +130,14 @@ class OpenAIModel:
             except BaseException:
                 self._client.close()  # Ctrl-C: no pause and no request is waited for
                 raise
-        if self._stop is not None and not any(isinstance(result, Media) for result in results):
-            raise self._stop
+        if self.stopped is not None and not any(isinstance(result, Media) for result in results):
+            raise self.stopped
         return results
 
     def _one(self, task: tuple[str, int]) -> Media | Failure:
         caption, seed = task
-        if self._stop is not None:
-            return Failure("failed", f"not asked: {self._stop}")
+        if self.stopped is not None:
+            return Failure("failed", f"not asked: {self.stopped}")
         body = {**self._body, "prompt": caption}
         if self._send_seed:
             body["seed"] = seed % SEED_LIMIT
@@ -142,11 +146,14 @@ class OpenAIModel:
             if isinstance(result, str):
                 result = self._client.fetch(result, _media)
         except ModelError as stop:
-            self._stop = stop
+            self.stopped = stop
             return Failure("failed", str(stop))
         if not isinstance(result, HttpFailure):
             return result
-        return Failure("refused" if result.refused else "failed", self._budget.message() if result.budget else result.reason)
+        if result.budget:
+            self.stopped = ModelError(self._budget.message())
+            return Failure("failed", str(self.stopped))
+        return Failure("refused" if result.refused else "failed", result.reason)
 
 
 class _Budget:

@@ -89,6 +89,8 @@ def paint(
                     media.append(made)
                     done.update((entry.key, entry) for entry in made)
                     advance(len(batch))
+                    if stop := getattr(model, "stopped", None):  # the budget, or the server: what was made is kept
+                        raise stop
     except KeyboardInterrupt:
         raise Interrupted(f"stopped; {len(done):,} of {len(tasks):,} media are kept: the same command goes on from there") from None
     entries = [done[task.record["id"], task.sample] for task in tasks]
