@@ -307,9 +307,7 @@ def score_dsg(
     if compat == "official":
         by_prompt = {name: np.where(table.answered, values, 0.0) for name, values in by_prompt.items()}
     means = {name: Mean.of(values) for name, values in by_prompt.items()}
-    known = ~np.isnan(after["library"])
-    total = np.bincount(table.owner[known], after["library"][known], len(scope)).astype(np.float64)
-    means["micro"] = Mean(total, np.bincount(table.owner[known], minlength=len(scope)).astype(np.float64))
+    means["micro"] = Mean.over(table.owner, after["library"], len(scope))
     estimates = bootstrap({name: [(1.0, means[name])] for name in COLUMNS}, seed=seed, level=level)
     category = np.array([prompt.category for prompt in scope])
     categories = {
@@ -407,7 +405,8 @@ def _counts(prompts: Sequence[DsgPrompt], scope: Sequence[DsgPrompt], answers: D
 
 
 def _part(mean: Mean, mask: np.ndarray[Any, np.dtype[np.bool_]]) -> Mean:
-    return Mean(mean.total[mask], mean.weight[mask])
+    own = mask[mean.place]
+    return Mean(mean.scenes, mean.place[own], mean.total[own], mean.weight[own])
 
 
 def _percent(low: float | None, high: float | None) -> tuple[float, float] | None:

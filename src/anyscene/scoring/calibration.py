@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from anyscene.scoring.question_bank import Bools, Floats, Ints
-from anyscene.scoring.statistics import LEVEL, Estimate, Mean, normal_quantile, t_quantile
+from anyscene.scoring.statistics import LEVEL, Estimate, normal_quantile, t_quantile
 
 __all__ = [
     "Bin",
@@ -34,7 +34,6 @@ __all__ = [
     "prediction_powered",
     "reliability_bins",
     "rogan_gladen",
-    "scene_mean",
     "simultaneous_level",
 ]
 
@@ -45,13 +44,6 @@ LEAST_YOUDEN = 0.05
 def simultaneous_level(level: float, number: int) -> float:
     """The level of each of several intervals that together cover at `level` (Šidák)."""
     return float(level ** (1 / max(1, number)))
-
-
-def scene_mean(scene: Ints, values: Floats, scenes: int) -> Mean:
-    """The mean over questions, NaN left out, as sums over scenes."""
-    known = ~np.isnan(values)
-    total, weight = np.bincount(scene[known], values[known], scenes), np.bincount(scene[known], minlength=scenes)
-    return Mean(total.astype(np.float64), weight.astype(np.float64))
 
 
 def effective_size(scene: Ints, values: Floats) -> float:

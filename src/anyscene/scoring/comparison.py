@@ -148,9 +148,10 @@ def _skill_pairs(a: Scores, b: Scores, in_a: Ints, in_b: Ints) -> dict[tuple[str
         own, other, known = of_dimension[dimension]
         used = mask & known
         if used.any():
-            weight = np.bincount(scene[used], minlength=len(in_a)).astype(np.float64)
-            sums = [np.bincount(scene[used], values[used], len(in_a)).astype(np.float64) for values in (own, other)]
-            found[(dimension, name)] = Mean(sums[0], weight), Mean(sums[1], weight)
+            found[(dimension, name)] = (
+                Mean.over(scene[used], own[used], len(in_a)),
+                Mean.over(scene[used], other[used], len(in_a)),
+            )
     return found
 
 

@@ -15,7 +15,6 @@ from anyscene.scoring.calibration import (
     prediction_powered,
     reliability_bins,
     rogan_gladen,
-    scene_mean,
     simultaneous_level,
 )
 from anyscene.scoring.labels import truth_of_rows
@@ -156,8 +155,8 @@ def score_run(
     groups = groups_of(rows.bank, rows.question, rows.complexity[rows.row_scene])
     for (dimension, name), mask in groups.items():
         shown = mask & shown_rows(rows, dimension)
-        wanted[(dimension, name, "soft")] = [(1.0, scene_mean(rows.row_scene[shown], rows.value[shown], rows.scenes))]
-        wanted[(dimension, name, "strict")] = [(1.0, scene_mean(rows.row_scene[shown], rows.credit[shown], rows.scenes))]
+        wanted[(dimension, name, "soft")] = [(1.0, Mean.over(rows.row_scene[shown], rows.value[shown], rows.scenes))]
+        wanted[(dimension, name, "strict")] = [(1.0, Mean.over(rows.row_scene[shown], rows.credit[shown], rows.scenes))]
         wanted[(dimension, name, "balanced_accuracy")] = _balanced(rows, mask)
     quality = _quality_terms(rows, truth)
     wanted |= {("quality", *key): terms for key, terms in quality.items()}
@@ -238,7 +237,7 @@ def _balanced(rows: Rows, mask: Bools) -> Terms:
     yes_no = mask & rows.yes_no
     gold = rows.gold_yes
     sides = (yes_no & gold, yes_no & ~gold)
-    return [(0.5, scene_mean(rows.row_scene[side], rows.credit[side], rows.scenes)) for side in sides]
+    return [(0.5, Mean.over(rows.row_scene[side], rows.credit[side], rows.scenes)) for side in sides]
 
 
 def _quality_terms(rows: Rows, truth: Floats) -> dict[tuple[str, str], Terms]:
@@ -258,7 +257,7 @@ def _quality_terms(rows: Rows, truth: Floats) -> dict[tuple[str, str], Terms]:
         there, absent = (own & (truth == 1), own & (truth == 0)) if labelled else (np.zeros(len(own), dtype=np.bool_), own & foils)
         name = rows.bank.kind.words[code]
         for side, mask, right in (("sensitivity", there, said), ("specificity", absent, 1 - said)):
-            found[(name, side)] = [(1.0, scene_mean(rows.row_scene[mask], right[mask], rows.scenes))]
+            found[(name, side)] = [(1.0, Mean.over(rows.row_scene[mask], right[mask], rows.scenes))]
     return found
 
 
@@ -272,7 +271,7 @@ def _corrected(rows: Rows, truth: Floats, level: float, seed: int, resamples: in
     each = simultaneous_level(level, len(codes))
     masks = {rows.bank.kind.words[code]: asked & (kind == code) for code in codes}
     raw = bootstrap(
-        {name: [(1.0, scene_mean(rows.row_scene[mask], rows.credit[mask], rows.scenes))] for name, mask in masks.items()},
+        {name: [(1.0, Mean.over(rows.row_scene[mask], rows.credit[mask], rows.scenes))] for name, mask in masks.items()},
         seed=seed,
         number=resamples,
         level=each,

@@ -87,34 +87,49 @@ class Mean:
     """What is estimated: the sum of ``total`` over scenes, divided by the sum of ``weight``.
 
     Attributes:
-        total: ``(scenes,)``.
-        weight: ``(scenes,)`` 0 for scenes that say nothing about it.
+        scenes: how many scenes there are.
+        place: ``(n,)`` those that say something about it, ascending.
+        total: ``(n,)``.
+        weight: ``(n,)`` above 0.
     """
 
+    scenes: int
+    place: Ints
     total: Floats
     weight: Floats
 
     @classmethod
     def of(cls, values: Floats) -> Mean:
         """The mean of one value a scene; NaN where a scene has none."""
+        place = np.flatnonzero(~np.isnan(values))
+        return cls(len(values), place, values[place], np.ones(len(place)))
+
+    @classmethod
+    def over(cls, scene: Ints, values: Floats, scenes: int) -> Mean:
+        """The mean over questions, each in a scene; NaN is left out."""
         known = ~np.isnan(values)
-        return cls(np.where(known, values, 0.0), known.astype(np.float64))
+        weight = np.bincount(scene[known], minlength=scenes)
+        place = np.flatnonzero(weight)
+        return cls(
+            scenes, place, np.bincount(scene[known], values[known], scenes)[place].astype(np.float64), weight[place].astype(np.float64)
+        )
 
     @property
     def n(self) -> int:
         """How many scenes say something about it."""
-        return int((self.weight > 0).sum())
+        return len(self.place)
 
     @property
     def value(self) -> float:
         """The mean; NaN where no scene says anything."""
-        weight = self.weight.sum()
-        return float(self.total.sum() / weight) if weight > 0 else math.nan
+        return float(self.total.sum() / self.weight.sum()) if len(self.place) else math.nan
 
     def influence(self) -> Floats:
         """``(scenes,)`` what each scene adds to the mean, to first order; their sum is 0."""
-        weight = self.weight.sum()
-        return (self.total - self.value * self.weight) / weight if weight > 0 else np.zeros(len(self.total))
+        found = np.zeros(self.scenes)
+        if len(self.place):
+            found[self.place] = (self.total - self.value * self.weight) / self.weight.sum()
+        return found
 
 
 def normal_quantile(p: float) -> float:
@@ -203,8 +218,10 @@ def _units(scenes: int, seed: int) -> Ints | None:
     return unit
 
 
-def _in_units(values: Floats, unit: Ints | None) -> Floats:
-    return values if unit is None else np.bincount(unit, values, UNITS).astype(np.float64)
+def _in_units(place: Ints, values: Floats, scenes: int, unit: Ints | None) -> Floats:
+    """``(units,)`` sums of the values of scenes."""
+    found: Floats = np.bincount(place if unit is None else unit[place], values, scenes if unit is None else UNITS).astype(np.float64)
+    return found
 
 
 Terms = Sequence[tuple[float, Mean]]
@@ -242,26 +259,26 @@ def bootstrap(
     known = {name: terms for name, terms in wanted.items() if terms and all(mean.n for _, mean in terms)}
     columns: dict[int, Mean] = {id(mean): mean for terms in known.values() for _, mean in terms}
     place = {key: row for row, key in enumerate(columns)}
-    scenes = len(next(iter(columns.values())).total) if columns else 0
-    ratios = _resampled_ratios(list(columns.values()), scenes, number, seed)
+    ratios = _resampled_ratios(list(columns.values()), number, seed)
     found = dict.fromkeys(wanted, NOTHING)
     for name, terms in known.items():
         value = float(sum(factor * mean.value for factor, mean in terms))
         drawn = np.sum([factor * ratios[place[id(mean)]] for factor, mean in terms], axis=0)
-        influence = np.sum([factor * mean.influence() for factor, mean in terms], axis=0)
+        influence = sum((factor * mean.influence() for factor, mean in terms), start=np.zeros(terms[0][1].scenes))
         found[name] = _interval(value, drawn, influence, min(mean.n for _, mean in terms), level, method, bounds)
     return found
 
 
-def _resampled_ratios(columns: Sequence[Mean], scenes: int, number: int, seed: int) -> Floats:
+def _resampled_ratios(columns: Sequence[Mean], number: int, seed: int) -> Floats:
     """``(columns, resamples)`` every mean in every resample, NaN where its weight is 0."""
     ratios = np.empty((len(columns), number))
+    scenes = columns[0].scenes if columns else 0
     unit = _units(scenes, seed)
     sums: dict[bytes, int] = {}  # place of each column of the matrix; many means have the same weights
     kept: list[Floats32] = []
     places: list[int] = []
-    for values in (values for mean in columns for values in (mean.total, mean.weight)):
-        column = _in_units(values, unit).astype(np.float32)
+    for place, values in ((mean.place, values) for mean in columns for values in (mean.total, mean.weight)):
+        column = _in_units(place, values, scenes, unit).astype(np.float32)
         places.append(sums.setdefault(column.tobytes(), len(kept)))
         if places[-1] == len(kept):
             kept.append(column)
@@ -355,30 +372,31 @@ def compare_paired(
         SpecError: a pair differs in its weights: the scenes are not paired.
     """
     for name, (a, b) in pairs.items():
-        if a.total.shape != b.total.shape or not np.array_equal(a.weight, b.weight):
+        if a.scenes != b.scenes or not np.array_equal(a.place, b.place) or not np.array_equal(a.weight, b.weight):
             raise SpecError(f"{name}: the two runs are not compared on the same scenes and questions")
-    gaps = {name: Mean(b.total - a.total, a.weight) for name, (a, b) in pairs.items()}
+    gaps = {name: Mean(a.scenes, a.place, b.total - a.total, a.weight) for name, (a, b) in pairs.items()}
     intervals = bootstrap({name: [(1.0, gap)] for name, gap in gaps.items()}, seed=seed, number=number, level=level, bounds=(-1.0, 1.0))
-    p_values = _sign_flips([gap.total for gap in gaps.values()], seed, flips)
+    p_values = _sign_flips(list(gaps.values()), seed, flips)
     found = {}
     for (name, gap), p in zip(gaps.items(), p_values, strict=True):
         one, (a, b) = intervals[name], pairs[name]
         if one.value is None:
             found[name] = Difference(None, None, None, None, None, 0, None, None)
             continue
-        own = gap.total[gap.weight > 0] / gap.weight[gap.weight > 0]
+        own = gap.total / gap.weight
         deviation = float(own.std(ddof=1)) if len(own) > 1 else 0.0
         effect = float(own.mean()) / deviation if deviation > 0 else None
         found[name] = Difference(a.value, b.value, one.value, one.low, one.high, one.n, effect, p if one.n > 1 else None)
     return found
 
 
-def _sign_flips(gaps: Sequence[Floats], seed: int, flips: int) -> list[float]:
+def _sign_flips(gaps: Sequence[Mean], seed: int, flips: int) -> list[float]:
     """Two-sided p-values of the sums of the scenes' differences: the share of sign patterns that give a sum as far from 0."""
     if not gaps:
         return []
-    unit = _units(len(gaps[0]), seed)
-    matrix = np.stack([_in_units(gap, unit) for gap in gaps], axis=1)
+    scenes = gaps[0].scenes
+    unit = _units(scenes, seed)
+    matrix = np.stack([_in_units(gap.place, gap.total, scenes, unit) for gap in gaps], axis=1)
     scale = np.maximum(np.abs(matrix).max(axis=0, initial=0.0), 1e-300)
     matrix = (matrix / scale).astype(np.float32)
     observed = np.abs(matrix.sum(axis=0, dtype=np.float64))
