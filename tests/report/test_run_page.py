@@ -157,6 +157,16 @@ def test_a_missing_value_is_called_missing_and_never_zero(run: RunContents) -> N
     assert not re.search(r"(?<!\d)0\.0%", text)
 
 
+def test_provenance_names_all_that_the_run_depends_on(run: RunContents) -> None:
+    text = Outline(build_report(run, most_pictures=0)).text
+    assert "The same run again anyscene eval scenes --model sandbox:flawed --judge sandbox --seed 7 --out run" in text
+    assert "settings › reverse 0.35" in text and "template plain-1" in text and "pyarrow 18.0.0" in text
+    bare = Outline(build_report(dataclasses.replace(run, provenance={}), most_pictures=0)).text
+    assert "Scenes spec digest 568e54d3192129b1 seed 7" in bare
+    assert "name sandbox revision 1 template plain-1" in bare and "model sandbox:flawed" in bare
+    assert "The same run again" not in bare
+
+
 def test_what_is_missing_is_counted_in_the_summary_and_warned_of(report: str, run: RunContents) -> None:
     text = Outline(report).text
     media, questions = run.scores["media"], run.scores["questions"]

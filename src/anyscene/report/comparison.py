@@ -13,7 +13,7 @@ from anyscene.report.examples import selected_differences
 from anyscene.report.gallery import picture_pair
 from anyscene.report.markup import Child, Markup, el
 from anyscene.report.plots import Difference, forest
-from anyscene.report.run_page import figure, header_block, key_figures
+from anyscene.report.run_page import figure, header_block, key_figures, origins
 from anyscene.report.shell import page
 from anyscene.report.tables import provenance_panels, table
 from anyscene.report.words import GROUPS, LEVEL, SCORE_NAMES, label_of, warnings_of
@@ -228,8 +228,7 @@ def _number(value: float | None, words: str, class_: str) -> Markup:
 def _provenance(a: RunContents, b: RunContents) -> Markup:
     parts = []
     for run in (a, b):
-        rest = {key: value for key, value in run.provenance.items() if key != "command"}
         command = run.provenance.get("command")
         again = el("pre", el("code", command), tabindex="0") if command else None
-        parts += [el("h3", run.model), again, provenance_panels(rest)]
+        parts += [el("h3", run.model), again, provenance_panels(origins(run))]
     return el("div", parts)

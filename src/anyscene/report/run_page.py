@@ -28,7 +28,7 @@ from anyscene.report.words import (
 )
 from anyscene.runs import write_atomic
 
-__all__ = ["build_report", "header_block", "key_figures", "write_report"]
+__all__ = ["build_report", "figure", "header_block", "key_figures", "origins", "write_report"]
 
 
 def build_report(run: RunContents, most_pictures: int = 24) -> str:
@@ -306,12 +306,19 @@ def _noise_rows(floor: Mapping[str, Any]) -> list[Markup]:
 
 
 def _provenance(run: RunContents) -> Markup:
-    rest = {key: value for key, value in run.provenance.items() if key != "command"}
-    judge = run.scores.get("judge")
-    facts: dict[str, Any] = {} if "judge" in rest or not judge else {"judge": judge}
-    if "model" not in rest:
-        facts = {"model": run.model, **facts}
     command = run.provenance.get("command")
     again = [el("h3", "The same run again"), el("pre", el("code", command), tabindex="0")] if command else None
     note = "Everything that the numbers depend on. This file holds no time, host name or path: the same run gives the same bytes."
-    return el("div", el("p", note, class_="note"), again, provenance_panels({**facts, **rest}))
+    return el("div", el("p", note, class_="note"), again, provenance_panels(origins(run)))
+
+
+def origins(run: RunContents) -> dict[str, Any]:
+    """The run's manifest without its command, with what only the scores and the scenes say: names, spec digest and seed of the scenes."""
+    facts: dict[str, Any] = {key: value for key, value in run.provenance.items() if key != "command"}
+    facts.setdefault("model", run.model)
+    facts.setdefault("judge", run.scores.get("judge") or run.judge)
+    scenes = facts.get("scenes")
+    own = {name: run.records[name].unique().to_pylist() for name in ("spec_digest", "seed") if name in run.records.column_names}
+    said = {name: values[0] if len(values) == 1 else values for name, values in own.items() if values}
+    facts["scenes"] = {**said, **scenes} if isinstance(scenes, Mapping) else {**said, **({"scenes": scenes} if scenes is not None else {})}
+    return facts
