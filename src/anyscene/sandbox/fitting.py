@@ -40,6 +40,8 @@ GOOD_ERROR, CLOSE = 5.0, 3.0
 BLURS = (0.0, 0.3, 0.6)
 """Variances of soft edges that are tried where sharp ones fit badly, in pixels of the patch."""
 FORM_WEIGHT = np.array([1.0, 0.3, 1.0, 0.3, 1.0, 1.0, 1.0, 1.0])
+DEPTHS = 6
+"""So many ways to take a blob apart are tried."""
 PIECE, ALLOWED = 0.5, 0.04
 """A blob of at most so much of another's mass may be a piece of it, if together they are explained no worse than by this."""
 LEAST_DIAMETER = 0.084
@@ -452,7 +454,7 @@ def _parts(picture: Picture, labels: Ints, blob: Blob) -> list[tuple[Blob, Fit]]
     if fit is None or fit.explained >= WHOLE:
         return whole
     best, worth = whole, fit.explained
-    for depth in range(4):
+    for depth in range(DEPTHS):
         divided = divide(picture, labels, blob, depth)
         if divided is None:
             continue

@@ -255,7 +255,26 @@ def segment(picture: Picture) -> tuple[Ints, list[Blob]]:
     blobs = _blobs(labels, chroma, strength)
     kept = np.zeros(int(labels.max(initial=0)) + 1, dtype=np.int64)
     kept[[blob.label for blob in blobs]] = [blob.label for blob in blobs]
-    return kept[labels], blobs
+    labels = kept[labels]
+    fringes = _fringes(labels, blobs)
+    return labels, [blob for blob in blobs if blob.label not in fringes]
+
+
+def _fringes(labels: Ints, blobs: list[Blob]) -> set[int]:
+    """Labels of blobs that are but the seam of two others, where their colours run into each other."""
+    if len(blobs) < 3:
+        return set()
+    around = np.stack([_shifted(labels, down, right) for down, right in ((1, 0), (-1, 0), (0, 1), (0, -1))])
+    meets = ((around > 0) & (around != labels) & (labels > 0)).any(axis=0)
+    size, seam = np.bincount(labels.ravel()), np.bincount(labels[meets], minlength=int(labels.max()) + 1)
+    return {blob.label for blob in blobs[1:] if seam[blob.label] > 0.7 * size[blob.label]}
+
+
+def _shifted(labels: Ints, down: int, right: int) -> Ints:
+    """Labels moved by a pixel; 0 comes in."""
+    padded = np.pad(labels, 1)
+    height, width = labels.shape
+    return padded[1 - down : 1 - down + height, 1 - right : 1 - right + width]
 
 
 def _bled(picture: Picture, chroma: Floats, strength: Floats) -> Bools:
@@ -342,7 +361,8 @@ def divide(picture: Picture, labels: Ints, blob: Blob, depth: int) -> tuple[Ints
         picture: that the blob is in.
         labels: of the picture.
         blob: of the labels.
-        depth: 0 and 1 leave out pixels fainter than a half and three quarters of the peak; 2 and 3 take off one and two layers of pixels.
+        depth: 0 and 1 leave out pixels fainter than a half and three quarters of the peak; 2 and more take off one and more layers of
+            pixels.
 
     Returns:
         Labels in which the parts have numbers of their own, and the parts; None where it does not fall apart.
