@@ -186,7 +186,7 @@ def test_two_models_are_compared_on_the_same_scenes(scenes: Path, run: Path, tmp
     found = json.loads(run_here("compare", run, better, "--json", "--html", page, "-q").out)
     soft = found["scores"][found["headline"]]
     assert soft["low"] > 0
-    assert soft["p_value"] < 0.01
+    assert soft["p"] < 0.01
     assert "<html" in page.read_text()[:200].lower()
     assert run_here("compare", run, better).code == 0
 
