@@ -179,18 +179,19 @@ def test_nothing_is_lost_whatever_goes_wrong_in_between() -> None:
 def wrong_logprobs(kind: str, text: str) -> Any:
     value = ranked(("Yes", 0.6), ("No", 0.4))
     first = value["content"][0]
+    first["token"] = text[:2]  # of the text, so that nothing but the numbers is wrong
     if kind == "not a number":
         first["top_logprobs"][0]["logprob"] = math.nan
     elif kind == "positive":
-        first["top_logprobs"][0]["logprob"] = 0.7
+        first["top_logprobs"][0]["logprob"], first["top_logprobs"][1]["logprob"] = 0.7, -9.0
     elif kind == "more than certain":
         first["top_logprobs"] = [{"token": token, "logprob": -0.05} for token in ("Yes", "No")]
     elif kind == "text":
         first["top_logprobs"][0]["logprob"] = "-0.5"
     elif kind == "null":
         first["top_logprobs"][1]["logprob"] = None
-    elif kind == "true":
-        first["top_logprobs"][1]["logprob"] = True
+    elif kind == "false":
+        first["top_logprobs"][0]["logprob"], first["top_logprobs"][1]["logprob"] = False, -9.0
     elif kind == "of another token":
         first["token"] = "<think>"
     elif kind == "empty":
@@ -204,7 +205,7 @@ def wrong_logprobs(kind: str, text: str) -> Any:
     return value
 
 
-WRONG = "not a number,positive,more than certain,text,null,true,of another token,empty,no content,another shape,missing".split(",")
+WRONG = "not a number,positive,more than certain,text,null,false,of another token,empty,no content,another shape,missing".split(",")
 
 
 @pytest.mark.parametrize("kind", WRONG)
