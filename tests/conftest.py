@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.abc
-import importlib.util
-import sys
+import os
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-
-class TorchvisionOperators(importlib.abc.MetaPathFinder):
-    """A torchvision built for CUDA dies at import beside a torch built for CPU, for want of two operators that no test uses.
-
-    Asked for torchvision, this declares them, and leaves the import to others. Nothing is imported before a test wants it.
-    """
-
-    library: object = None
-
-    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        if name == "torchvision" and self.library is None:
-            import torch
-
-            if torch.version.cuda is None:
-                self.library = torch.library.Library("torchvision", "DEF")
-                for operator in ("nms", "qnms"):
-                    self.library.define(f"{operator}(Tensor a, Tensor b, float c) -> Tensor")
-
-
-if importlib.util.find_spec("torch"):
-    sys.meta_path.insert(0, TorchvisionOperators())
+SHIM = Path(__file__).parent / "shim"
+runpy.run_path(str(SHIM / "sitecustomize.py"))
+os.environ["PYTHONPATH"] = os.pathsep.join([str(SHIM), *filter(None, [os.environ.get("PYTHONPATH")])])  # for the processes that tests start
 
 GOLDEN = Path(__file__).parent / "golden"
 

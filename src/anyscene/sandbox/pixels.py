@@ -96,16 +96,21 @@ class _View:
         if isinstance(first, SceneHas):
             kind, _ = self.sight.taxonomy.scene_attribute_words(first.value)
             if kind in GROUND and self.settled < SETTLED:
-                return Answer(None, self.settled, "the background cannot be made out", "unsure")
+                return Answer(None, _rounded(self.settled), "the background cannot be made out", "unsure")
         elif self.explained < CLEAR:
-            return Answer(None, self.explained, "nothing can be made out", "unsure")
+            return Answer(None, _rounded(self.explained), "nothing can be made out", "unsure")
         if asked.form == "yes_no":
             return _yes_no(self.sight.probability(first))
         return _chosen(self.sight, asked)
 
 
+def _rounded(chance: float) -> float:
+    """To six places: the last bits of a sum depend on where its terms lie in memory, and equal runs give equal bytes."""
+    return round(float(chance), 6)
+
+
 def _yes_no(chance: float) -> Answer:
-    chance = float(np.clip(chance, 0.001, 0.999))
+    chance = _rounded(np.clip(chance, 0.001, 0.999))
     if abs(chance - 0.5) < UNDECIDED:
         return Answer(chance, 1.0, "cannot tell", "unsure")
     return Answer(chance, 1.0, "yes" if chance > 0.5 else "no")
@@ -120,14 +125,14 @@ def _chosen(sight: Sight, asked: Asked) -> Answer:
             return Answer(None, None, "there is no such thing", "unsure")
     chances = np.array([sight.probability(query) for _, query in asked.candidates], dtype=np.float64)
     if chances.max(initial=0.0) < (0.5 if asked.form == "open" else 0.05):
-        return Answer(None, float(chances.max(initial=0.0)), "none of the answers fits", "unsure")
+        return Answer(None, _rounded(chances.max(initial=0.0)), "none of the answers fits", "unsure")
     if asked.form == "open" and np.count_nonzero(chances >= 0.5) > 1:
         return Answer(None, 1.0, _nearest(sight, asked, chances))
     shares = chances / chances.sum()
     best = int(np.argmax(shares))
     if asked.form == "open":
         return Answer(None, 1.0, asked.candidates[best][0])
-    return Answer(None, 1.0, asked.candidates[best][0], probabilities=tuple(map(float, shares)))
+    return Answer(None, 1.0, asked.candidates[best][0], probabilities=tuple(map(_rounded, shares)))
 
 
 def _nearest(sight: Sight, asked: Asked, chances: NDArray[np.float64]) -> str:
