@@ -182,7 +182,8 @@ class MediaFolder:
 
     def table(self, entries: Iterable[MediaEntry] | None = None) -> pa.Table:
         """Entries as a table of ``media_schema``; those of the manifest unless others are given."""
-        return pa.Table.from_pylist([asdict(entry) for entry in (self.entries() if entries is None else entries)], media_schema())
+        rows = self.entries() if entries is None else list(entries)
+        return pa.table({name: [getattr(entry, name) for entry in rows] for name in media_schema().names}, media_schema())
 
     def __iter__(self) -> Iterator[MediaEntry]:
         return iter(self.entries())

@@ -188,7 +188,9 @@ def _keys(form: Codes, text: pa.Array, choices: Codes, choice_start: Ints) -> Co
         short = pc.if_else(pa.array(many), long, short)
     asked = short.dictionary_encode()
     digest = hashlib.sha256
-    keys = tuple([digest(one).digest()[:8].hex() for one in asked.dictionary.cast(pa.binary()).to_pylist()])
+    digests = np.frombuffer(b"".join([digest(one).digest() for one in asked.dictionary.cast(pa.binary()).to_pylist()]), dtype=np.uint8)
+    text = digests.reshape(-1, 32)[:, :8].tobytes().hex()
+    keys = tuple([text[place : place + 16] for place in range(0, len(text), 16)])
     return Codes(np.asarray(asked.indices).astype(np.int64), keys)
 
 
