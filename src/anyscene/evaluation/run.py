@@ -160,7 +160,7 @@ class EvaluationRun:
         """``truth`` where all true answers are a painter's own, else ``labels``."""
         path = self.folder / LABELS
         metadata = (pq.read_schema(path).metadata or {}) if path.exists() else {}
-        return metadata.get(b"source", b"labels").decode()
+        return str(metadata.get(b"source", b"labels").decode())
 
     def scores(self) -> dict[str, Any]:
         """What ``scores.json`` holds.

@@ -50,7 +50,8 @@ class Question:
         wrong = sorted(set(data) - set(names)) or [name for name in names[:5] if name not in data]
         if wrong:
             raise RecordError(f"a question with {', '.join(map(str, data))}: the field {wrong[0]!r} is unknown or missing")
-        return cls(**{key: tuple(value) if isinstance(value, (list, tuple)) else value for key, value in data.items()})
+        given: dict[str, Any] = {key: tuple(value) if isinstance(value, (list, tuple)) else value for key, value in data.items()}
+        return cls(**given)
 
     @cached_property
     def key(self) -> str:
