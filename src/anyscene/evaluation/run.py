@@ -174,12 +174,13 @@ class EvaluationRun:
         return read_json(path)
 
 
-def open_run(folder: Path) -> EvaluationRun:
+def open_run(folder: str | Path) -> EvaluationRun:
     """Opens the folder of an evaluation.
 
     Raises:
         RunError: it is none.
     """
+    folder = Path(folder)
     manifest = read_manifest(folder) if folder.is_dir() else None
     if manifest is None or manifest.get("kind") != "evaluation":
         what = "a dataset" if manifest else "no run" if folder.exists() else "no such folder"
@@ -221,7 +222,7 @@ def create_run(folder: Path, scenes: pa.Table, model: Model, *, seed: int, sampl
     return EvaluationRun(folder, asked)
 
 
-def scenes_of(path: Path, limit: int | None = None) -> pa.Table:
+def scenes_of(path: str | Path, limit: int | None = None) -> pa.Table:
     """The records of a dataset, or the first so many of them.
 
     Raises:

@@ -24,7 +24,14 @@ __all__ = ["compare_evaluations", "judge_run", "paint_run", "report_run", "score
 
 
 def paint_run(
-    scenes: pa.Table, model: Model, out: Path, *, seed: int = 0, samples: int = 1, taxonomy: Taxonomy | None = None, quiet: bool = False
+    scenes: pa.Table,
+    model: Model,
+    out: str | Path,
+    *,
+    seed: int = 0,
+    samples: int = 1,
+    taxonomy: Taxonomy | None = None,
+    quiet: bool = False,
 ) -> tuple[EvaluationRun, PaintReport]:
     """Makes the run's folder and its media, or goes on with them.
 
@@ -42,6 +49,7 @@ def paint_run(
         SpecError: the scenes cannot be painted by this model.
         ModelError: the model cannot be used.
     """
+    out = Path(out)
     open_folder(out)
     with lock_folder(out):
         run = create_run(out, scenes, model, seed=seed, samples=samples, taxonomy=taxonomy)

@@ -103,12 +103,13 @@ def read_answer_file(path: Path) -> pa.Table:
     return table
 
 
-def read_answers(path: Path) -> pa.Table:
+def read_answers(path: str | Path) -> pa.Table:
     """All answers of a store (a folder, or one file), each key once.
 
     Raises:
         RecordError: the folder holds no answers, or a file is damaged.
     """
+    path = Path(path)
     if path.is_file():
         return _latest(read_answer_file(path))
     files = sorted(path.glob("*.parquet"), key=lambda file: file.stem) if path.is_dir() else []
