@@ -266,6 +266,17 @@ def test_a_picture_of_no_numbers_is_a_failure_and_not_a_black_picture(load: Call
     assert "no numbers" in made.reason
 
 
+def test_captions_that_are_cut_are_told_of_once(
+    load: Callable[..., Any], caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model = load("sd", batch_size=1)
+    assert len(arrays(model.generate(["a very long caption " * 40] * 3, [1, 2, 3]))) == 3
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{model.name}: some captions are longer than its text encoder reads; their ends are cut off"
+    ]
+    assert "truncated" not in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("name", "told"),
     [

@@ -10,8 +10,10 @@ batch.
 from __future__ import annotations
 
 import json
+import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import PurePath
 from typing import Any, Literal
@@ -29,6 +31,7 @@ from anyscene.weights import is_out_of_memory, library_versions, one_line, pick_
 __all__ = ["DiffusersModel"]
 
 _CALL_ERRORS = (ValueError, RuntimeError, TypeError, LookupError, AttributeError, AssertionError, MemoryError)
+_LOG = logging.getLogger(__name__)
 _NO_NUMBERS = "it gave pixels that are no numbers; try dtype=float32 or dtype=bfloat16"
 
 
@@ -121,7 +124,7 @@ class DiffusersModel:
         if batch_size not in (None, 1) and not self._call.batches:
             raise SpecError(f"batch_size={batch_size}: {type(self.pipe).__name__} takes one caption at a time")
         self.batch_size = batch_size or (4 if self.modality == "image" and self._call.batches else 1)
-        self._made = False
+        self._made = self._told_of_cuts = False
         self.settings: Mapping[str, object] = {
             "pipeline": type(self.pipe).__name__,
             "scheduler": type(getattr(self.pipe, "scheduler", None)).__name__,
@@ -159,7 +162,8 @@ class DiffusersModel:
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("error", "invalid value encountered in cast")  # else no numbers would pass as a black picture
-                made = self._paint(wanted)
+                with self._telling_once():
+                    made = self._paint(wanted)
             self._made = True
             return made
         except RuntimeWarning:
@@ -186,6 +190,27 @@ class DiffusersModel:
         if failed is not None and not self._made:
             raise failed
         return done
+
+    @contextmanager
+    def _telling_once(self) -> Iterator[None]:
+        """Pipelines list what they cut off of long captions, in every batch; it is said once."""
+
+        def pass_on(record: logging.LogRecord) -> bool:
+            if "truncated" not in str(record.msg) and "longer than the specified maximum" not in str(record.msg):
+                return True
+            if not self._told_of_cuts:
+                self._told_of_cuts = True
+                _LOG.warning("%s: some captions are longer than its text encoder reads; their ends are cut off", self.name)
+            return False
+
+        loggers = [logging.getLogger(name) for name in (type(self.pipe).__module__, "transformers.tokenization_utils_base")]
+        for logger in loggers:
+            logger.addFilter(pass_on)
+        try:
+            yield
+        finally:
+            for logger in loggers:
+                logger.removeFilter(pass_on)
 
     def _paint(self, wanted: Sequence[tuple[str, int]]) -> list[Media | Failure]:
         import torch
