@@ -12,6 +12,7 @@
     ├── MediaError              a picture, clip or 3D file cannot be read, or is too large
     ├── ModelError              a text-to-vision model cannot be loaded or used at all
     ├── JudgeError              a judge cannot be loaded or used, or fails its canaries
+    ├── RewardHackedError       training was stopped: the reward and the truth part
     ├── RecordError             a dataset file is missing, damaged or not what it should be
     └── MissingExtraError       an optional library is not installed
 
@@ -32,6 +33,7 @@ __all__ = [
     "MissingExtraError",
     "ModelError",
     "RecordError",
+    "RewardHackedError",
     "RunError",
     "SpecError",
     "TaxonomyError",
@@ -84,6 +86,10 @@ class ModelError(AnySceneError):
 
 class JudgeError(AnySceneError):
     """A judge cannot be loaded or used at all, or answers its canaries wrongly. Single failures are values."""
+
+
+class RewardHackedError(AnySceneError):
+    """A guard stopped training, since the reward and the truth part. The message names the causes (docs/rewards.md)."""
 
 
 class RecordError(AnySceneError):
