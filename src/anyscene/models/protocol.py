@@ -68,5 +68,5 @@ class KnowsTruth(Protocol):
     """A model of which it is known what its media really show (sandbox painters)."""
 
     def details(self, caption: str, seed: int) -> Mapping[str, object]:
-        """What the media of a caption and a seed really shows, as plain JSON values; ``truth`` is the graph really drawn, as in a record."""
+        """What the media of a caption and a seed really shows, as plain JSON values; ``truth`` is the graph drawn, as in a record."""
         ...
