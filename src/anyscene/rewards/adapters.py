@@ -207,9 +207,7 @@ def as_flow_factory(reward: Reward, base: type = object, *, missing: str | float
             raise SpecError("give either image or video")
         pictures = batch_of(image) if image is not None else [_clip(one) for one in video or ()]
         if metadata is None or len(metadata) != len(pictures):
-            raise RecordError(
-                "Flow-Factory gave no metadata: the data set must hold the records as columns, see exporters.export_flow_grpo"
-            )
+            raise RecordError("Flow-Factory gave no metadata: the data set must hold the records, see exporters.export_trl")
         records = [record_of(record_of({"record": one})) for one in metadata]
         scores = reward.score(pictures, records)
         if watch:

@@ -355,8 +355,8 @@ class ShortcutGuard(_Trends):
     Args:
         explained: share of the reward's variance within groups that brightness may explain (a squared correlation); honest painters of the
             sandbox reach 0.2.
-        content_explained: the same for statistics that honest content moves as well: a picture with an object left out has less colour and a
-            smaller file, and is rightly paid less; a painter that does nothing else wrong reaches 0.96.
+        content_explained: the same for statistics that honest content moves as well: a picture with an object left out has less colour and
+            a smaller file, and is rightly paid less; a painter that does nothing else wrong reaches 0.96.
         least: rollouts that it must have seen.
         statistics: which of `picture_statistics`.
         rule: ``warn`` or ``stop``; likewise window, see `FoilGuard`.
