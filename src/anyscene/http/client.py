@@ -65,6 +65,7 @@ class HttpFailure:
         text: what the server said, at most 2,000 characters.
         refused: the server will not do it, by its content rules.
         budget: it was not sent (again), because of its cost.
+        wait_s: how long the server wanted us to wait before another attempt; None where it did not say.
     """
 
     reason: str
@@ -72,6 +73,7 @@ class HttpFailure:
     text: str = ""
     refused: bool = False
     budget: bool = False
+    wait_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +247,7 @@ class ApiClient:
             elif self._closed.wait(pause_s):
                 why = "stopped"
             if why:
-                return HttpFailure(f"{result.reason} ({why})", result.status, result.text)
+                return HttpFailure(f"{result.reason} ({why})", result.status, result.text, wait_s=result.wait_s)
         raise AssertionError("the last attempt always ends")
 
     def _attempt(self, once: Callable[[], T | _Again | HttpFailure]) -> T | _Again | HttpFailure:
