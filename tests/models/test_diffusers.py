@@ -312,7 +312,7 @@ def test_a_folder_that_holds_no_sound_pipeline_is_told_in_one_line(folder: Folde
 def test_the_revision_of_a_folder_is_that_of_its_contents(folder: Folder, tmp_path: Path) -> None:
     import shutil
 
-    from anyscene.models.weights import folder_digest
+    from anyscene.weights import folder_digest
 
     copy = tmp_path / "copy"
     shutil.copytree(folder("sd"), copy)

@@ -22,7 +22,7 @@ from anyscene.models.janus import Janus
 from anyscene.models.protocol import Failure
 from anyscene.models.simplear import DEFAULT_GUIDANCE as SIMPLEAR_GUIDANCE
 from anyscene.models.simplear import DEFAULT_PREFIX, SimpleAR
-from anyscene.models.weights import folder_digest, library_versions, load_errors, one_line, pick_device, pick_dtype, quiet_loading
+from anyscene.weights import folder_digest, library_versions, load_errors, one_line, pick_device, pick_dtype, quiet_loading
 
 __all__ = ["AutoregressiveModel", "load_autoregressive"]
 

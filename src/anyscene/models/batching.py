@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from anyscene.media import Media
 from anyscene.models.protocol import Failure
-from anyscene.models.weights import empty_cache, is_out_of_memory
+from anyscene.weights import empty_cache, is_out_of_memory
 
 __all__ = ["run_in_batches"]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from anyscene.errors import ModelError
 from anyscene.models.image_tokens import Sampling, to_pixels
-from anyscene.models.weights import quiet_loading
+from anyscene.weights import quiet_loading
 
 __all__ = ["DEFAULT_GUIDANCE", "Janus"]
 

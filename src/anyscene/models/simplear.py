@@ -25,7 +25,7 @@ from anyscene.models.image_tokens import (
     VQDecoder,
     encode_prompt,
 )
-from anyscene.models.weights import load_errors, one_line, quiet_loading
+from anyscene.weights import load_errors, one_line, quiet_loading
 
 __all__ = ["DEFAULT_GUIDANCE", "DEFAULT_PREFIX", "SimpleAR", "load_decoder"]
 
