@@ -75,6 +75,28 @@ def _scalar(dtype: object, data: object = b"") -> str:
     return _texts(data, len(data) // 4, dtype.order, 1)[0]
 
 
+def _from_buffer(data: object, dtype: object, shape: object, _: object) -> _Array:
+    """How arrays are written in protocol 5."""
+    if not isinstance(data, (bytes, bytearray)):
+        raise pickle.UnpicklingError("an array that is no list of texts")
+    array = _Array()
+    array.__setstate__((1, shape, dtype, False, bytes(data)))
+    return array
+
+
+def _latin(text: object, coding: object) -> bytes:
+    """How bytes are written in protocols 0 to 2."""
+    if not isinstance(text, str) or coding != "latin1":
+        raise pickle.UnpicklingError("bytes that are written in no way that is known")
+    return text.encode("latin1")
+
+
+def _no_bytes(*arguments: object) -> bytes:
+    if arguments:
+        raise pickle.UnpicklingError("bytes that are written in no way that is known")
+    return b""
+
+
 def _texts(data: bytes, letters: int, order: str, number: int) -> tuple[str, ...]:
     width = 4 * letters
     if len(data) != width * number or order not in ("<", ">"):
@@ -83,11 +105,21 @@ def _texts(data: bytes, letters: int, order: str, number: int) -> tuple[str, ...
     return tuple(data[place * width : (place + 1) * width].decode(coding).rstrip("\0") for place in range(number))
 
 
+_NUMPY = {
+    "core.multiarray": {"_reconstruct": _Call(lambda *_: _Array()), "scalar": _Call(_scalar)},
+    "core.numeric": {"_frombuffer": _Call(_from_buffer)},
+}
 _KNOWN = {
-    (module, name): found
-    for package in ("numpy.core.multiarray", "numpy._core.multiarray")
-    for module, name, found in ((package, "_reconstruct", _Call(lambda *_: _Array())), (package, "scalar", _Call(_scalar)))
-} | {("numpy", "ndarray"): _Array, ("numpy", "dtype"): _Dtype}
+    (f"numpy.{prefix}{module}", name): found
+    for prefix in ("", "_")  # numpy 1 and 2
+    for module, names in _NUMPY.items()
+    for name, found in names.items()
+} | {
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Dtype,
+    ("_codecs", "encode"): _Call(_latin),
+    ("__builtin__", "bytes"): _Call(_no_bytes),
+}
 
 
 class _Reader(pickle.Unpickler):
