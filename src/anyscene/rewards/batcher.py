@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+import os
 import queue
 import threading
 import time
@@ -50,7 +51,7 @@ class Batcher:
         max_batch_pixels: of all pictures of a batch; a single one may have more.
         max_wait_s: how long the first picture of a batch waits for others while the reward is free.
         max_queue: pictures that may wait.
-        decoders: threads that decode pictures.
+        decoders: threads that decode pictures; by default one for each core, and at most 8.
 
     Raises:
         SpecError: an option is out of its range.
@@ -65,8 +66,9 @@ class Batcher:
         max_batch_pixels: int = 64 * 2**20,
         max_wait_s: float = 0.01,
         max_queue: int = 1024,
-        decoders: int = 2,
+        decoders: int | None = None,
     ) -> None:
+        decoders = min(8, os.cpu_count() or 1) if decoders is None else decoders
         if min(max_batch, max_batch_pixels, max_queue, decoders) < 1 or not 0 <= max_wait_s <= 60:
             raise SpecError(
                 f"max_batch={max_batch}, max_queue={max_queue}, max_wait_s={max_wait_s}: a batch and the queue hold at least 1 picture, "
