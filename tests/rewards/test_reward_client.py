@@ -125,7 +125,7 @@ def test_scores_of_other_pictures_are_not_believed() -> None:
     ]
     replies = iter([*wrong, good])
     with Server(lambda asked: Reply(next(replies))) as server:
-        scores = quick(server.url, retries=len(wrong)).score([picture(0)], [record(0)])
+        scores = quick(server.url, retries=len(wrong), backoff_s=0.001).score([picture(0)], [record(0)])
         assert len(server.asked) == len(wrong) + 1
     assert values(scores) == [right_value(0)]
 
