@@ -27,6 +27,9 @@ COMMANDS = [
     ("compare",),
     ("calibrate",),
     ("doctor",),
+    ("export",),
+    ("reward", "serve"),
+    ("bench", "score", "dsg"),
     ("taxonomy", "check"),
     ("taxonomy", "stats"),
     ("taxonomy", "search"),
@@ -36,7 +39,7 @@ RECORD = {"id", "index", "caption", "graph", "complexity", "modality", "plausibi
 
 def test_no_command_is_forgotten_here() -> None:
     top = {one.name for one in app.registered_commands}
-    assert {names[0] for names in COMMANDS} == top | {"taxonomy"}
+    assert {names[0] for names in COMMANDS} == top | {"taxonomy", "reward", "bench"}
 
 
 @pytest.mark.parametrize("names", [(), ("taxonomy",), *COMMANDS], ids=" ".join)

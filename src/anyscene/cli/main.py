@@ -17,11 +17,13 @@ from anyscene.cli import (
     describe,
     doctor,
     eval,
+    export,
     generate,
     judge,
     label,
     paint,
     report,
+    reward,
     score,
     show,
     space,
@@ -73,6 +75,8 @@ app.command("report", help=report.HELP)(report.run)
 app.command("compare", help=compare.HELP)(compare.run)
 app.command("calibrate", help=calibrate.HELP)(calibrate.run)
 app.command("doctor", help=doctor.HELP)(doctor.run)
+app.command("export", help=export.HELP)(export.run)
+app.add_typer(reward.app, name="reward", help="A reward for trainers that run elsewhere.")
 app.add_typer(bench.app, name="bench", help="Official scores of other benchmarks, from stored answers.")
 app.add_typer(taxonomy.app, name="taxonomy", help="Look into a vocabulary, or check one of your own.")
 
