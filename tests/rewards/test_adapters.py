@@ -241,3 +241,28 @@ def test_every_adapter_gives_the_same_reward(sandbox_records, painted, own_rewar
     assert as_t2i_r1(reward)(prompts=[""] * 6, images=images, **lists) == expected
     assert as_flow_factory(reward)()(prompt=[""] * 6, image=images, metadata=[json.dumps(one) for one in records]).rewards == expected
     assert [one["score"] for one in asyncio.run(verl())] == expected
+
+
+@pytest.mark.torch
+def test_tensors_of_every_kind_give_the_reward_of_the_picture():
+    torch = pytest.importorskip("torch")
+    pixels = np.stack([flat(1).array(), flat(2).array()])
+    judge = ScriptedJudge(SAYS)
+    tensors = [
+        torch.from_numpy(pixels).permute(0, 3, 1, 2),
+        torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255,
+        (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255).bfloat16().requires_grad_(),
+    ]
+    for images in tensors:
+        scores, _ = as_flow_grpo(SceneReward(judge))(images, ["x"] * 2, [ONE, TWO])
+        assert scores["avg"] == pytest.approx([VALUE_ONE, VALUE_TWO])
+    assert {sha for sha, _ in judge.calls} == {flat(1).sha256, flat(2).sha256}  # the very same pictures, whatever the kind
+    found = asyncio.run(one_by_one(tensors[0]))
+    assert found == pytest.approx([VALUE_ONE, VALUE_TWO])
+
+
+async def one_by_one(images):
+    use_reward(SceneReward(ScriptedJudge(SAYS)))
+    found = [await compute_score("x", image, "y", record) for image, record in zip(images, (ONE, TWO), strict=True)]
+    use_reward(None)
+    return [one["score"] for one in found]

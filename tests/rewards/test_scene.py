@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from anyscene.errors import AnySceneError, RecordError, SpecError
 from anyscene.judges import Answer
@@ -16,6 +18,7 @@ from anyscene.judges.judging import judge_media
 from anyscene.judges.store import read_answers
 from anyscene.media import MediaEntry, MediaFolder
 from anyscene.rewards import Reward, SceneReward, Score
+from anyscene.rewards.scene import AGGREGATES, DEPENDENCIES
 from anyscene.sandbox import load_judge
 from anyscene.scoring.rows import score_rows
 from anyscene.scoring.scores import media_scores
@@ -255,3 +258,18 @@ def test_a_score_survives_json():
 
 def test_it_is_a_reward():
     assert isinstance(SceneReward(ScriptedJudge({})), Reward)
+
+
+PROBABILITY = st.floats(0, 1)
+
+
+@given(
+    st.tuples(*[PROBABILITY] * 5), st.integers(0, 4), PROBABILITY, st.sampled_from(DEPENDENCIES), st.sampled_from(AGGREGATES), st.booleans()
+)
+def test_a_reward_is_from_0_to_1_and_never_falls_when_an_answer_gets_better(right, place, better, dependencies, aggregate, soft):
+    def reward(values):
+        says = {one["text"]: p if one["answer"] == "yes" else 1 - p for one, p in zip(RECORD["questions"], values, strict=True)}
+        return value(says=says, dependencies=dependencies, aggregate=aggregate, soft=soft)
+
+    improved = [max(one, better) if own == place else one for own, one in enumerate(right)]
+    assert 0 <= reward(right) <= reward(improved) + 1e-12 <= 1 + 1e-9
