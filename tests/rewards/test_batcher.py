@@ -93,9 +93,9 @@ def test_what_is_cancelled_while_it_waits_leaves_the_queue_and_the_others_stay()
         reward.gate.set()
         return [one.value for task in (running, tasks[0], tasks[2]) for one in await task]
 
-    values = asyncio.run(with_batcher(reward, use, max_queue=10))
+    values = asyncio.run(with_batcher(reward, use, max_queue=10, max_batch=2))
     assert values == [right_value(number) for number in (0, 1, 2, 5, 6)]
-    assert reward.batches == [["r0"], ["r1", "r2", "r5", "r6"]]
+    assert reward.batches == [["r0"], ["r1", "r2"], ["r5", "r6"]]
 
 
 def test_closed_it_finishes_what_waits_and_takes_no_more() -> None:
