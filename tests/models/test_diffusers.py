@@ -83,7 +83,9 @@ def test_a_saved_pipeline_paints_each_caption_alike_in_a_batch_and_alone(kind: s
     together = arrays(model.generate(CAPTIONS, SEEDS))
     alone = [arrays(model.generate([caption], [seed]))[0] for caption, seed in zip(CAPTIONS, SEEDS, strict=True)]
     assert model.modality == "image"
-    assert all(np.array_equal(one, other) for one, other in zip(together, alone, strict=True))
+    assert all(
+        np.abs(one.astype(int) - other.astype(int)).max() <= 1 for one, other in zip(together, alone, strict=True)
+    )  # of 255: kernels of other sizes round otherwise
     assert not np.array_equal(together[0], arrays(model.generate([CAPTIONS[0]], [4]))[0])  # the seed is used
     assert together[0].shape == (1, SMALL[kind]["height"], SMALL[kind]["width"], 3)
 
@@ -208,7 +210,9 @@ def test_out_of_memory_halves_the_batch_and_goes_on(load: Callable[..., Any], mo
     made = arrays(model.generate([*CAPTIONS, "a fox"], [1, 2, 3, 4]))
     assert sizes == [4, 2, 1, 1, 1, 1]
     assert model.batch_size == 1
-    assert all(np.array_equal(one, other) for one, other in zip(made, expected, strict=True))
+    assert all(
+        np.abs(one.astype(int) - other.astype(int)).max() <= 1 for one, other in zip(made, expected, strict=True)
+    )  # a kernel's rounding
 
 
 def test_one_caption_that_does_not_fit_into_memory_is_a_failure(load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

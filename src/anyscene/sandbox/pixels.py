@@ -105,8 +105,8 @@ class _View:
 
 
 def _rounded(chance: float) -> float:
-    """To six places: the last bits of a sum depend on where its terms lie in memory, and equal runs give equal bytes."""
-    return round(float(chance), 6)
+    """To nine places: the last bits of a sum depend on where its terms lie in memory, and equal runs give equal bytes."""
+    return round(float(chance), 9)
 
 
 def _yes_no(chance: float) -> Answer:
