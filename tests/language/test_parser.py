@@ -233,6 +233,6 @@ def test_word_salad_is_a_caption_or_refused(pieces: list[tuple[str, str]]) -> No
 )
 def test_a_hostile_text_is_refused_quickly(text: str) -> None:
     refused("")
-    start = time.perf_counter()
+    start = time.process_time()
     refused(text)
-    assert time.perf_counter() - start < 3.0
+    assert time.process_time() - start < 3.0

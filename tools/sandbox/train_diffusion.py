@@ -310,13 +310,14 @@ def train_flow(flow: Flow, vae: Any, tokenizer: Any, images: Any, captions: list
         if step % 250 == 0:
             print(f"flow {step}: loss {lost / 250:.4f}, {time.process_time() - start:.0f} CPU s", flush=True)
             lost = 0.0
-        if step % 500 == 0:
-            measured = {
-                "flow": flow.state_dict(),
-                "average": average.state_dict(),
+            weights = {"flow": flow.state_dict(), "average": average.state_dict()}
+            running = {
                 "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+                "done": step,
+                "seconds": time.process_time() - start,
             }
-            torch.save({**measured, "done": step, "seconds": time.process_time() - start}, state)
+            torch.save({**weights, **running}, state)
+        if step % 500 == 0:
             report(pipeline_of(average, vae, tokenizer), 64, args.work / f"flow-{step}.png", f"flow {step}")
     return average
 
