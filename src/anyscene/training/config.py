@@ -1,0 +1,273 @@
+"""What a reinforcement-learning run is made of, read from a TOML file: every key is known, or the run does not start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from anyscene.errors import SpecError
+
+__all__ = ["Ema", "GrpoConfig", "Guarding", "HeldOut", "Lora", "Nft", "Optimization", "Rollout", "read_config"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Rollout(_Section):
+    """How pictures are made to learn from.
+
+    Attributes:
+        captions: captions an update, over all processes.
+        group_size: pictures for each caption; their rewards are compared with one another.
+        guidance: strength of classifier-free guidance; 1 is none. Above 1, tokens are drawn with guidance and learnt without it.
+        temperature: of the tokens of an autoregressive policy.
+        steps: denoising steps of a diffusion policy; None is the model's own.
+        noise: of a diffusion policy's sampler: the level of the flow SDE, or DDIM's eta. NFT samples without noise.
+        trained_steps: of the denoising steps, so many are learnt from, drawn anew for each update; None is all.
+        batch_size: pictures that are made at once, a process; None is all of its share.
+    """
+
+    captions: int = Field(12, ge=1)
+    group_size: int = Field(8, ge=2)
+    guidance: float = Field(1.0, ge=0)
+    temperature: float = Field(1.0, gt=0)
+    steps: int | None = Field(None, ge=1)
+    noise: float = Field(0.7, gt=0)
+    trained_steps: int | None = Field(None, ge=1)
+    batch_size: int | None = Field(None, ge=1)
+
+
+class Optimization(_Section):
+    """How the policy is changed.
+
+    Attributes:
+        learning_rate: of AdamW, at its height.
+        schedule: after the warm-up, of the learning rate; ``cosine`` ends at a tenth.
+        warmup: updates until the learning rate is at its height.
+        weight_decay: of AdamW.
+        betas: of AdamW.
+        max_grad_norm: gradients longer than this are cut to it; 0 cuts none.
+        kl: weight of the divergence from the policy at the start.
+        clip_range: the importance ratio counts only from 1 - this to 1 + this; None is 0.2 for tokens, 1e-4 for denoising steps.
+        advantage_clip: advantages beyond are cut (diffusion policies).
+        scale: rewards minus their group's mean, divided by the standard deviation of the ``group``, of the ``batch``, or by nothing.
+        inner_updates: gradient steps on the same rollouts.
+        micro_batch: pictures in one forward pass, a process; None is all of its share.
+        precision: of the arithmetic.
+        gradient_checkpointing: less memory for more time.
+    """
+
+    learning_rate: float = Field(1e-5, gt=0)
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup: int = Field(0, ge=0)
+    weight_decay: float = Field(0.0, ge=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    max_grad_norm: float = Field(1.0, ge=0)
+    kl: float = Field(0.0, ge=0)
+    clip_range: float | None = Field(None, gt=0)
+    advantage_clip: float = Field(5.0, gt=0)
+    scale: Literal["group", "batch", "none"] = "group"
+    inner_updates: int = Field(1, ge=1)
+    micro_batch: int | None = Field(None, ge=1)
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    gradient_checkpointing: bool = False
+
+
+class Lora(_Section):
+    """Low-rank adapters in place of all weights.
+
+    Attributes:
+        rank: 0 trains all weights.
+        alpha: scale; None is twice the rank.
+        dropout: of the adapters.
+        targets: names of the layers; empty is the attention's usual ones.
+    """
+
+    rank: int = Field(0, ge=0)
+    alpha: float | None = Field(None, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    targets: tuple[str, ...] = ()
+
+
+class Nft(_Section):
+    """DiffusionNFT (arXiv 2509.16117).
+
+    Attributes:
+        strength: how far the implied good and bad policies lie from the old one (beta there).
+        old_ramp: how much the decay of the old policy's moving average rises with each update.
+        old_decay: its largest decay; 0 takes the newest policy as the old one.
+        samples: moments of the path at which each picture is learnt from.
+    """
+
+    strength: float = Field(1.0, gt=0)
+    old_ramp: float = Field(0.001, ge=0)
+    old_decay: float = Field(0.5, ge=0, lt=1)
+    samples: int = Field(4, ge=1)
+
+
+class Ema(_Section):
+    """A moving average of the weights, which is what is kept and evaluated in the end.
+
+    Attributes:
+        decay: 0 is none.
+    """
+
+    decay: float = Field(0.0, ge=0, lt=1)
+
+
+class HeldOut(_Section):
+    """The evaluation before and after, on scenes that share no structure and no (object, attribute) pair with training.
+
+    Attributes:
+        n: scenes; 0 evaluates nothing.
+        samples: pictures of each.
+        test: share of the structures, and of the pairs, that are held out.
+        key: which of the many splits.
+        by: what the sides do not share.
+        model_options: of the model as it is evaluated, before and after.
+        judge: who judges; None is the judge that pays the reward.
+        judge_options: of that judge.
+    """
+
+    n: int = Field(500, ge=0)
+    samples: int = Field(1, ge=1)
+    test: float = Field(0.2, ge=0.01, le=0.99)
+    key: int = 0
+    by: str = "structure+pair"
+    model_options: dict[str, Any] = Field(default_factory=dict)
+    judge: str | None = None
+    judge_options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Guarding(_Section):
+    """Guards against reward hacking.
+
+    Attributes:
+        on: watch the rollouts.
+        stop: a guard whose rule is to stop ends the run; otherwise it warns.
+        second_judge: who is asked as well and pays nothing; what it says must follow the reward.
+        second_judge_options: of that judge.
+        baseline: first updates, which say what is normal.
+        window: last updates, held against them.
+    """
+
+    on: bool = True
+    stop: bool = True
+    second_judge: str | None = None
+    second_judge_options: dict[str, Any] = Field(default_factory=dict)
+    baseline: int = Field(10, ge=2)
+    window: int = Field(10, ge=2)
+
+
+class GrpoConfig(_Section):
+    """A run of ``anyscene grpo``.
+
+    Attributes:
+        model: the policy, as ``load_model`` takes it.
+        model_options: of the policy.
+        judge: who answers the questions of the scene reward.
+        judge_options: of that judge.
+        reward: ``scene``, ``clip`` (then ``clip_weights``), or weights of several: ``{scene = 1.0, clip = 0.3}``.
+        reward_options: of `rewards.SceneReward`.
+        clip_weights: the metric behind ``clip``, as ``load_metric`` takes it.
+        scenes: the training scenes: fields of ``SceneSpec``.
+        taxonomy: ``None`` is the one that ships; ``sandbox`` or a folder.
+        algorithm: ``auto`` is ``grpo`` for autoregressive and ``flow_grpo`` for diffusion policies. ``flow_grpo`` is the policy gradient
+            along the noisy sampler (DDPO for noise-predicting models), ``nft`` learns on the forward process.
+        updates: gradient steps (with ``inner_updates``, rollouts times these).
+        seed: of everything.
+    """
+
+    model: str
+    model_options: dict[str, Any] = Field(default_factory=dict)
+    judge: str | None = None
+    judge_options: dict[str, Any] = Field(default_factory=dict)
+    reward: str | dict[str, float] = "scene"
+    reward_options: dict[str, Any] = Field(default_factory=dict)
+    clip_weights: str = "clipscore:openai/clip-vit-base-patch32"
+    scenes: dict[str, Any] = Field(default_factory=dict)
+    taxonomy: str | None = None
+    algorithm: Literal["auto", "grpo", "flow_grpo", "nft"] = "auto"
+    updates: int = Field(200, ge=1)
+    seed: int = Field(0, ge=0)
+    rollout: Rollout = Rollout()
+    optimization: Optimization = Optimization()
+    lora: Lora = Lora()
+    nft: Nft = Nft()
+    ema: Ema = Ema()
+    held_out: HeldOut = HeldOut()
+    guards: Guarding = Guarding()
+    trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
+    checkpoint_every: int = Field(50, ge=1)
+    checkpoints_kept: int = Field(2, ge=1)
+    pictures_every: int = Field(20, ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> GrpoConfig:
+        if self.updates % self.optimization.inner_updates:
+            raise ValueError(f"updates {self.updates} must be a multiple of optimization.inner_updates {self.optimization.inner_updates}")
+        return self
+
+    @property
+    def rewards(self) -> dict[str, float]:
+        """Weights of the rewards by their names."""
+        return {self.reward: 1.0} if isinstance(self.reward, str) else dict(self.reward)
+
+
+def read_config(path: Path | None, given: dict[str, Any]) -> GrpoConfig:
+    """A config out of a TOML file and of what was given beside it, which comes first.
+
+    Args:
+        path: the file, or None.
+        given: keys by their dotted names (``rollout.group_size``), with values as JSON or TOML would have them; None is not given.
+
+    Raises:
+        SpecError: the file cannot be read, or a key or value is wrong.
+    """
+    data = _read_toml(path) if path is not None else {}
+    for name, value in given.items():
+        if value is None:
+            continue
+        *sections, last = name.split(".")
+        inner = data
+        for section in sections:
+            inner = inner.setdefault(section, {})
+            if not isinstance(inner, dict):
+                raise SpecError(f"{name}: {section} is no section of the config")
+        inner[last] = value
+    try:
+        return GrpoConfig.model_validate(data)
+    except ValidationError as error:
+        raise SpecError("; ".join(_one(dict(each)) for each in error.errors()[:3])) from None
+
+
+def _one(problem: dict[str, Any]) -> str:
+    place = ".".join(str(part) for part in problem["loc"]) or "the config"
+    if problem["type"] == "extra_forbidden":
+        return f"{place}: there is no such key ({_allowed(problem['loc'])})"
+    if problem["type"] == "missing":
+        return f"{place} is missing"
+    return f"{place}: {problem['msg']}, but it is {str(problem['input'])[:60]!r}"
+
+
+def _allowed(place: tuple[Any, ...]) -> str:
+    section: Any = GrpoConfig
+    for part in place[:-1]:
+        section = section.model_fields[part].annotation
+    return f"known are {', '.join(section.model_fields)}"
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        import tomllib
+    except ModuleNotFoundError:  # Python 3.10
+        import tomli as tomllib  # type: ignore[no-redef,unused-ignore]
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SpecError(f"{path}: it cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: it is no TOML file ({error})") from None
