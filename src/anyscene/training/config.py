@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,14 +31,14 @@ class Rollout(_Section):
         batch_size: pictures that are made at once, a process; None is all of its share.
     """
 
-    captions: int = Field(12, ge=1)
-    group_size: int = Field(8, ge=2)
-    guidance: float = Field(1.0, ge=0)
-    temperature: float = Field(1.0, gt=0)
-    steps: int | None = Field(None, ge=1)
-    noise: float = Field(0.7, gt=0)
-    trained_steps: int | None = Field(None, ge=1)
-    batch_size: int | None = Field(None, ge=1)
+    captions: int = Field(default=12, ge=1)
+    group_size: int = Field(default=8, ge=2)
+    guidance: float = Field(default=1.0, ge=0)
+    temperature: float = Field(default=1.0, gt=0)
+    steps: int | None = Field(default=None, ge=1)
+    noise: float = Field(default=0.7, gt=0)
+    trained_steps: int | None = Field(default=None, ge=1)
+    batch_size: int | None = Field(default=None, ge=1)
 
 
 class Optimization(_Section):
@@ -60,18 +61,18 @@ class Optimization(_Section):
         gradient_checkpointing: less memory for more time.
     """
 
-    learning_rate: float = Field(1e-5, gt=0)
+    learning_rate: float = Field(default=1e-5, gt=0)
     schedule: Literal["constant", "cosine"] = "constant"
-    warmup: int = Field(0, ge=0)
-    weight_decay: float = Field(0.0, ge=0)
+    warmup: int = Field(default=0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
     betas: tuple[float, float] = (0.9, 0.999)
-    max_grad_norm: float = Field(1.0, ge=0)
-    kl: float = Field(0.0, ge=0)
-    clip_range: float | None = Field(None, gt=0)
-    advantage_clip: float = Field(5.0, gt=0)
+    max_grad_norm: float = Field(default=1.0, ge=0)
+    kl: float = Field(default=0.0, ge=0)
+    clip_range: float | None = Field(default=None, gt=0)
+    advantage_clip: float = Field(default=5.0, gt=0)
     scale: Literal["group", "batch", "none"] = "group"
-    inner_updates: int = Field(1, ge=1)
-    micro_batch: int | None = Field(None, ge=1)
+    inner_updates: int = Field(default=1, ge=1)
+    micro_batch: int | None = Field(default=None, ge=1)
     precision: Literal["no", "bf16", "fp16"] = "no"
     gradient_checkpointing: bool = False
 
@@ -86,9 +87,9 @@ class Lora(_Section):
         targets: names of the layers; empty is the attention's usual ones.
     """
 
-    rank: int = Field(0, ge=0)
-    alpha: float | None = Field(None, gt=0)
-    dropout: float = Field(0.0, ge=0, lt=1)
+    rank: int = Field(default=0, ge=0)
+    alpha: float | None = Field(default=None, gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
     targets: tuple[str, ...] = ()
 
 
@@ -102,10 +103,10 @@ class Nft(_Section):
         samples: moments of the path at which each picture is learnt from.
     """
 
-    strength: float = Field(1.0, gt=0)
-    old_ramp: float = Field(0.001, ge=0)
-    old_decay: float = Field(0.5, ge=0, lt=1)
-    samples: int = Field(4, ge=1)
+    strength: float = Field(default=1.0, gt=0)
+    old_ramp: float = Field(default=0.001, ge=0)
+    old_decay: float = Field(default=0.5, ge=0, lt=1)
+    samples: int = Field(default=4, ge=1)
 
 
 class Ema(_Section):
@@ -115,7 +116,7 @@ class Ema(_Section):
         decay: 0 is none.
     """
 
-    decay: float = Field(0.0, ge=0, lt=1)
+    decay: float = Field(default=0.0, ge=0, lt=1)
 
 
 class HeldOut(_Section):
@@ -132,9 +133,9 @@ class HeldOut(_Section):
         judge_options: of that judge.
     """
 
-    n: int = Field(500, ge=0)
-    samples: int = Field(1, ge=1)
-    test: float = Field(0.2, ge=0.01, le=0.99)
+    n: int = Field(default=500, ge=0)
+    samples: int = Field(default=1, ge=1)
+    test: float = Field(default=0.2, ge=0.01, le=0.99)
     key: int = 0
     by: str = "structure+pair"
     model_options: dict[str, Any] = Field(default_factory=dict)
@@ -158,8 +159,8 @@ class Guarding(_Section):
     stop: bool = True
     second_judge: str | None = None
     second_judge_options: dict[str, Any] = Field(default_factory=dict)
-    baseline: int = Field(10, ge=2)
-    window: int = Field(10, ge=2)
+    baseline: int = Field(default=10, ge=2)
+    window: int = Field(default=10, ge=2)
 
 
 class GrpoConfig(_Section):
@@ -191,8 +192,8 @@ class GrpoConfig(_Section):
     scenes: dict[str, Any] = Field(default_factory=dict)
     taxonomy: str | None = None
     algorithm: Literal["auto", "grpo", "flow_grpo", "nft"] = "auto"
-    updates: int = Field(200, ge=1)
-    seed: int = Field(0, ge=0)
+    updates: int = Field(default=200, ge=1)
+    seed: int = Field(default=0, ge=0)
     rollout: Rollout = Rollout()
     optimization: Optimization = Optimization()
     lora: Lora = Lora()
@@ -201,9 +202,9 @@ class GrpoConfig(_Section):
     held_out: HeldOut = HeldOut()
     guards: Guarding = Guarding()
     trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
-    checkpoint_every: int = Field(50, ge=1)
-    checkpoints_kept: int = Field(2, ge=1)
-    pictures_every: int = Field(20, ge=1)
+    checkpoint_every: int = Field(default=50, ge=1)
+    checkpoints_kept: int = Field(default=2, ge=1)
+    pictures_every: int = Field(default=20, ge=1)
 
     @model_validator(mode="after")
     def _check(self) -> GrpoConfig:
@@ -261,10 +262,10 @@ def _allowed(place: tuple[Any, ...]) -> str:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
-    try:
+    if sys.version_info >= (3, 11):
         import tomllib
-    except ModuleNotFoundError:  # Python 3.10
-        import tomli as tomllib  # type: ignore[no-redef,unused-ignore]
+    else:
+        import tomli as tomllib
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from anyscene.errors import RewardHackedError, RunError, Interrupted
+from anyscene.errors import Interrupted, RewardHackedError, RunError
 from anyscene.media import Media
 from anyscene.rewards import GuardReport, Guards, Score
 from anyscene.rewards.protocol import Record, flat_figures

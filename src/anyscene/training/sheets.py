@@ -41,10 +41,8 @@ def contact_sheet(media: Sequence[Media | None], records: Sequence[Record], scor
             one, score = media[place], scores[place]
             if one is not None:
                 picture = one.image.convert("RGB")
-                small = picture.width < TILE
-                sheet.paste(
-                    picture.resize((TILE, TILE), Image.Resampling.NEAREST if small else Image.Resampling.LANCZOS), (left, top + LINE)
-                )
+                smooth = Image.Resampling.NEAREST if picture.width < TILE else Image.Resampling.LANCZOS
+                sheet.paste(picture.resize((TILE, TILE), smooth), (left, top + LINE))
             pen.text((left, top + LINE + TILE + 2), "-" if score is None else f"{score.value:.3f}", "black", font)
     file = io.BytesIO()
     sheet.save(file, "PNG")
