@@ -59,7 +59,12 @@ def structure_of(graph: SceneGraph) -> Key:
     return smallest(tuple(("", ("",) * len(values)) for _, values in nodes), tuple((a, "", b) for a, _, b in edges))
 
 
-WHAT = {"element": words_of, "pair": pairs_of, "structure": lambda graph: {structure_of(graph)}}
+WHAT = {
+    "element": words_of,
+    "pair": pairs_of,
+    "structure": lambda graph: {structure_of(graph)},
+    "pair+structure": lambda graph: pairs_of(graph) | {structure_of(graph)},
+}
 
 
 @pytest.mark.parametrize("kind", WHAT)
@@ -67,7 +72,7 @@ WHAT = {"element": words_of, "pair": pairs_of, "structure": lambda graph: {struc
 def test_no_scene_of_one_side_has_what_the_other_side_has(load: Load, kind: str, key: int) -> None:
     """Over every scene of both sides."""
     found = []
-    complexity = (3, 3) if kind == "structure" else (2, 2)
+    complexity = (3, 3) if "structure" in kind else (2, 2)
     for space in sides(load(town()), kind, key, complexity=complexity, scene_attributes=(0, 1 if kind == "element" else 0)):
         own: set[object] = set()
         for i in range(0, space.size, 1 + space.size // 4000):
@@ -93,7 +98,8 @@ def test_the_proof_counts_what_the_sides_have(load: Load, kind: str, key: int) -
     proof = prove_split(train, test)
     assert proof["by"] == kind and proof["test_share"] == 0.2
     checked = proof["checked"]
-    assert checked[f"{kind}s"]["shared"] == 0 and checked[f"{kind}s"]["train"] > checked[f"{kind}s"]["test"] > 0
+    for one in kind.split("+"):
+        assert checked[f"{one}s"]["shared"] == 0 and checked[f"{one}s"]["train"] > checked[f"{one}s"]["test"] > 0
     if kind == "element":
         assert checked["elements"]["train"] + checked["elements"]["test"] == 60 + 40 + 30 + 30
     if kind == "pair":
@@ -115,12 +121,22 @@ def test_pairs_and_structures_of_both_sides_are_all_there_are(small: dict[str, T
 
 @pytest.mark.parametrize("kind", WHAT)
 def test_shares_are_as_asked(shipped: Taxonomy, kind: str) -> None:
-    spec = {"complexity": (5, 7) if kind == "structure" else (1, 3)}
+    by_structure = "structure" in kind
+    spec = {"complexity": (5, 7) if by_structure else (1, 3)}
     spaces = [Space(shipped, SceneSpec(holdout=Holdout(kind, side, test_parts=3, parts=10), **spec)) for side in SIDES]  # type: ignore[arg-type]
     proof = prove_split(*spaces)
-    sizes = proof["checked"][f"{kind}s"]
-    assert proof["test_share"] == 0.3 and sizes["shared"] == 0
-    assert sizes["test"] / (sizes["train"] + sizes["test"]) == pytest.approx(0.3, abs=0.05 if kind == "structure" else 0.02)
+    assert proof["test_share"] == 0.3
+    for one in kind.split("+"):
+        sizes = proof["checked"][f"{one}s"]
+        assert sizes["shared"] == 0
+        assert sizes["test"] / (sizes["train"] + sizes["test"]) == pytest.approx(0.3, abs=0.05 if by_structure else 0.02)
+
+
+def test_several_kinds_have_one_name_in_whatever_order() -> None:
+    assert Holdout("structure+pair", "test") == Holdout("pair+structure", "test")
+    for wrong in ("pair+", "pair+scene", "+"):
+        with pytest.raises(SpecError, match="several with a plus"):
+            Holdout(wrong, "test")
 
 
 def test_keys_give_different_splits(load: Load) -> None:
@@ -134,14 +150,14 @@ def test_keys_give_different_splits(load: Load) -> None:
 @pytest.mark.parametrize("kind", WHAT)
 def test_the_proof_fails_where_a_side_is_compared_with_itself(load: Load, kind: str) -> None:
     train, _ = sides(load(town()), kind)
-    with pytest.raises(SpecError, match=f"share .* {kind}s"):
+    with pytest.raises(SpecError, match=f"share .* {kind.split('+')[0]}s"):
         prove_split(train, train)
 
 
 @pytest.mark.parametrize("kind", WHAT)
 def test_the_proof_fails_where_the_sides_have_different_keys(load: Load, kind: str) -> None:
     (train, _), (_, test) = sides(load(town()), kind, 0), sides(load(town()), kind, 1)
-    with pytest.raises(SpecError, match=f"share .* {kind}s"):
+    with pytest.raises(SpecError, match=f"share .* {kind.split('+')[0]}s"):
         prove_split(train, test)
 
 

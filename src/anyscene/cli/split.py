@@ -22,7 +22,7 @@ Example: anyscene split --by pair --test 0.2 --complexity 3-6 --out split && any
 @o.takes_spec
 def run(
     whole: o.SceneSpec,
-    by: Annotated[str, typer.Option(help="What the two sides must not share: element, pair or structure.")],
+    by: Annotated[str, typer.Option(help="What the two sides must not share: element, pair or structure; pair+structure for both.")],
     out: o.OutFolder,
     test: Annotated[float, typer.Option(help="Share of the test side.")] = 0.2,
     key: Annotated[int, typer.Option(help="Which of the many splits.")] = 0,
@@ -33,14 +33,10 @@ def run(
     from anyscene.runs import open_folder, write_atomic
     from anyscene.space import Holdout, prove_split
 
-    if not 0.01 <= test <= 0.99:
-        raise SpecError(f"a test share of {test}: it must be from 0.01 to 0.99")
     if whole.holdout:
         raise SpecError(f"the spec is the {whole.holdout.side} side of a split already: split the whole that it came from")
-    parts = 10 if round(test * 10) == test * 10 else 100
-    shares = round(test * parts)
     sides = {
-        side: SceneSpace(replace(whole, holdout=Holdout(by, side, shares, parts, key)), taxonomy=taxonomy) for side in ("train", "test")
+        side: SceneSpace(replace(whole, holdout=Holdout.of_share(by, side, test, key)), taxonomy=taxonomy) for side in ("train", "test")
     }
     proof = prove_split(sides["train"].space, sides["test"].space)
     for side, scenes in sides.items():
@@ -57,4 +53,4 @@ def run(
     print(f"wrote {out / 'train.json'}, {out / 'test.json'} and {out / 'proof.json'}")
     for line in (f"{name}: {', '.join(f'{k} {v:,}' for k, v in numbers.items())}" for name, numbers in proof["checked"].items()):
         print(f"  {line}")
-    print(f"shared {proof['by']}s: 0")
+    print(f"shared {' and '.join(f'{kind}s' for kind in proof['by'].split('+'))}: 0")

@@ -1,6 +1,6 @@
-"""The sandbox by name: its vocabulary, its models (``sandbox:flawed``) and its judges (``sandbox:pixels``).
+"""The sandbox by name: its vocabulary, its models (``sandbox:flawed``), judges (``sandbox:pixels``) and metric (``sandbox:contrastive``).
 
-Both tables point at factories by ``module:attribute``, so that a painter is loaded without the trained models' libraries.
+The tables point at factories by ``module:attribute``, so that a painter is loaded without the trained models' libraries.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from anyscene.errors import SpecError
 from anyscene.judges import Judge
 from anyscene.models import Model
 from anyscene.plugins import checked_options
+from anyscene.scoring.metrics import Metric
 from anyscene.taxonomy import Taxonomy, load_taxonomy
 
-__all__ = ["JUDGES", "MODELS", "load_judge", "load_model", "load_sandbox_taxonomy", "sandbox_taxonomy_path"]
+__all__ = ["JUDGES", "METRICS", "MODELS", "load_judge", "load_metric", "load_model", "load_sandbox_taxonomy", "sandbox_taxonomy_path"]
 
 MODELS: Mapping[str, str] = {
     "renderer": "anyscene.sandbox.painters:load_renderer",
@@ -30,6 +31,7 @@ JUDGES: Mapping[str, str] = {
     "yes": "anyscene.sandbox.judges:load_yes",
     "noisy": "anyscene.sandbox.judges:load_noisy",
 }
+METRICS: Mapping[str, str] = {"contrastive": "anyscene.sandbox.trained:load_contrastive"}
 
 
 def sandbox_taxonomy_path() -> Path:
@@ -61,6 +63,16 @@ def load_judge(name: str = "pixels", **options: object) -> Judge:
     """
     judge: Judge = _load("judge", JUDGES, name or "pixels", options)
     return judge
+
+
+def load_metric(name: str = "contrastive", **options: object) -> Metric:
+    """A metric of the sandbox: ``contrastive`` (also for an empty name).
+
+    Raises:
+        SpecError: there is no such metric, or it has no such option.
+    """
+    metric: Metric = _load("metric", METRICS, name or "contrastive", options)
+    return metric
 
 
 def _load(what: str, table: Mapping[str, str], name: str, options: Mapping[str, object]) -> Any:

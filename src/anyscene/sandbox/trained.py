@@ -1,4 +1,5 @@
-"""The sandbox's tiny trained models. Their weights come with the package and are loaded by the classes of the real ones.
+"""The sandbox's tiny trained models: two that draw, one that compares. Their weights come with the package and are loaded by the classes
+of the real ones.
 
 They were trained on captions that are partly wrong (``tools/sandbox``), so that there is room to improve.
 """
@@ -11,8 +12,9 @@ from typing import Literal
 from anyscene.models.autoregressive import AutoregressiveModel
 from anyscene.models.autoregressive import load_autoregressive as load_from_folder
 from anyscene.models.diffusers import DiffusersModel
+from anyscene.scoring.metrics import ClipScore
 
-__all__ = ["WEIGHTS", "load_autoregressive", "load_diffusion"]
+__all__ = ["WEIGHTS", "load_autoregressive", "load_contrastive", "load_diffusion"]
 
 WEIGHTS = Path(__file__).parent / "weights"
 """The folder with one folder for each model."""
@@ -106,3 +108,24 @@ def load_diffusion(
     )
     model.name = "sandbox:diffusion"
     return model
+
+
+def load_contrastive(
+    *, raw: bool = False, prefix: str = "", frames: int = 8, batch: int = 128, device: str = "cpu", dtype: str = "float32"
+) -> ClipScore:
+    """``sandbox:contrastive``: CLIPScore by a CLIP of 1.2 million weights that sees 32 x 32 pixels.
+
+    Args:
+        raw: give the cosine itself, from -1 to 1.
+        prefix: put before each caption.
+        frames: most frames of a clip that are scored.
+        batch: pictures at once.
+        device: torch device.
+        dtype: float32 by default: half precision rounds cosines to two digits.
+
+    Raises:
+        MissingExtraError: torch or transformers is not installed.
+    """
+    metric = ClipScore(str(WEIGHTS / "contrastive"), raw=raw, prefix=prefix, frames=frames, batch=batch, device=device, dtype=dtype)
+    metric.name = "sandbox:contrastive"
+    return metric

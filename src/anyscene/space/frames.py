@@ -45,7 +45,7 @@ class Frame:
 def enumerate_frames(spec: SceneSpec, tables: Tables, complexity: int) -> tuple[Frame, ...]:
     """All frames of a complexity that the spec allows, in a fixed order."""
     structures = [one for one in enumerate_structures(complexity) if _allowed(spec, one)]
-    if spec.holdout and spec.holdout.kind == "structure":
+    if spec.holdout and "structure" in spec.holdout.kinds:
         key = spec.holdout.key
         ranked = sorted(structures, key=lambda one: key_of(key, "structure", one.code))
         side = {one.code for i, one in enumerate(ranked) if spec.holdout.keeps(i % spec.holdout.parts)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from typing import Any
 
 from anyscene.errors import SpecError
@@ -22,10 +23,10 @@ Range = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Holdout:
-    """One side of a split. Both sides share no element, no (object, attribute) pair, or no structure.
+    """One side of a split. Both sides share no element, no (object, attribute) pair, or no structure; or several of these.
 
     Attributes:
-        kind: what the sides do not share: ``element``, ``pair`` or ``structure``.
+        kind: what the sides do not share: ``element``, ``pair`` or ``structure``, or several with a plus between (``pair+structure``).
         side: ``train`` or ``test``.
         test_parts: the test side has this many of ``parts`` keyed parts.
         key: which of the many splits it is.
@@ -38,12 +39,30 @@ class Holdout:
     key: int = 0
 
     def __post_init__(self) -> None:
-        if self.kind not in HOLDOUTS:
-            raise SpecError(f"split by {self.kind!r}: it must be one of {', '.join(HOLDOUTS)}")
+        if not self.kinds or self.kinds - set(HOLDOUTS):
+            raise SpecError(f"split by {self.kind!r}: it must be one of {', '.join(HOLDOUTS)}, or several with a plus between")
+        object.__setattr__(self, "kind", "+".join(kind for kind in HOLDOUTS if kind in self.kinds))  # one way to write it: one digest
         if self.side not in ("train", "test"):
             raise SpecError(f"side {self.side!r}: it must be train or test")
         if not 0 < self.test_parts < self.parts <= 100:
             raise SpecError(f"{self.test_parts} of {self.parts} parts for testing: there must be at least one part on each side")
+
+    @classmethod
+    def of_share(cls, kind: str, side: str, test: float, key: int = 0) -> Holdout:
+        """A side of the split whose test side has a share, from 0.01 to 0.99: 0.2 is one part of five.
+
+        Raises:
+            SpecError: there is no such split.
+        """
+        if not 0.01 <= test <= 0.99:
+            raise SpecError(f"a test share of {test}: it must be from 0.01 to 0.99")
+        share = Fraction(test).limit_denominator(100)
+        return cls(kind, side, share.numerator, share.denominator, key)
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """What the sides do not share, one by one."""
+        return frozenset(self.kind.split("+"))
 
     def keeps(self, part: int) -> bool:
         """Is a keyed part on this side?"""

@@ -24,9 +24,10 @@ def prove_split(train: Space, test: Space) -> dict[str, Any]:
     if holdout is None or test.spec.holdout is None:
         raise SpecError("only the two sides of a split can be compared; these specs have no holdout")
     checked = {"elements": _elements(train, test), "pairs": _pairs(train, test), "structures": _structures(train, test)}
-    shared = checked[f"{holdout.kind}s"]["shared"]
-    if shared:
-        raise SpecError(f"the two sides share {shared} {holdout.kind}s")
+    for kind in sorted(holdout.kinds):
+        shared = checked[f"{kind}s"]["shared"]
+        if shared:
+            raise SpecError(f"the two sides share {shared} {kind}s")
     return {"by": holdout.kind, "test_share": holdout.test_parts / holdout.parts, "checked": checked}
 
 

@@ -121,7 +121,7 @@ def build_tables(taxonomy: Taxonomy, spec: SceneSpec) -> Tables:
         taxonomy = with_counts(taxonomy)
     keep = _objects(taxonomy, spec)
     seed = _seed(taxonomy, spec.containing) if spec.containing else None
-    parts = spec.holdout.parts if spec.holdout and spec.holdout.kind == "pair" else 1
+    parts = spec.holdout.parts if spec.holdout and "pair" in spec.holdout.kinds else 1
     object_part = _parts(spec.holdout, "object", taxonomy.objects.ids) if parts > 1 else np.zeros(len(keep), dtype=np.int64)
     countable = taxonomy.countable.astype(np.int64) if spec.counts else np.zeros(len(keep), dtype=np.int64)
     label = (taxonomy.objects.class_index.astype(np.int64) * 2 + countable) * parts + object_part
@@ -151,7 +151,7 @@ def _objects(taxonomy: Taxonomy, spec: SceneSpec) -> NDArray[np.bool_]:
     if spec.only:
         steps.append((f"only {', '.join(spec.only)}", np.logical_or.reduce([taxonomy.branch(name) for name in spec.only])))
     steps += [(f"without {name}", ~taxonomy.branch(name)) for name in spec.without]
-    if spec.holdout and spec.holdout.kind == "element":
+    if spec.holdout and "element" in spec.holdout.kinds:
         steps.append((f"the {spec.holdout.side} side of the split", _side(spec.holdout, "object", taxonomy.objects.ids)))
     keep = np.ones(len(taxonomy.objects), dtype=np.bool_)
     for name, mask in steps:
@@ -168,7 +168,7 @@ def _attributes(taxonomy: Taxonomy, spec: SceneSpec, label: int, parts: int) -> 
     keep = attributes.fits[:, class_index].copy() if spec.class_rules else np.ones(len(attributes), dtype=np.bool_)
     if spec.counts and not countable:
         keep &= attributes.type_index != taxonomy.attribute_types.names.index(COUNT_TYPE)
-    if spec.holdout and spec.holdout.kind == "element":
+    if spec.holdout and "element" in spec.holdout.kinds:
         keep &= _side(spec.holdout, "attribute", attributes.values)
     if spec.holdout and parts > 1:
         own = (_parts(spec.holdout, "attribute", attributes.values) + object_part) % parts
@@ -179,7 +179,7 @@ def _attributes(taxonomy: Taxonomy, spec: SceneSpec, label: int, parts: int) -> 
 def _relations(taxonomy: Taxonomy, spec: SceneSpec) -> tuple[tuple[IntArray, ...], ...]:
     relations = taxonomy.relations
     keep = np.ones(len(relations), dtype=np.bool_)
-    if spec.holdout and spec.holdout.kind == "element":
+    if spec.holdout and "element" in spec.holdout.kinds:
         keep &= _side(spec.holdout, "relation", relations.names)
     classes = range(len(taxonomy.classes))
     if not spec.class_rules:
@@ -190,7 +190,7 @@ def _relations(taxonomy: Taxonomy, spec: SceneSpec) -> tuple[tuple[IntArray, ...
 
 def _scene_attributes(taxonomy: Taxonomy, spec: SceneSpec) -> IntArray:
     keep = np.array([spec.modality in names for names in taxonomy.scene_attributes.modalities], dtype=np.bool_)
-    if spec.holdout and spec.holdout.kind == "element":
+    if spec.holdout and "element" in spec.holdout.kinds:
         kinds = [taxonomy.scene_attribute_types.names[kind] for kind in taxonomy.scene_attributes.type_index]
         keep &= _side(spec.holdout, "scene", [f"{k}={v}" for k, v in zip(kinds, taxonomy.scene_attributes.values, strict=True)])
     return np.flatnonzero(keep)
