@@ -70,6 +70,22 @@ def make_judge(name: str, options: Sequence[str] | None) -> Judge:
     return load_judge(name, **parse_options(options))
 
 
+def model_words(name: str, options: Sequence[str] | None, taxonomy: Path | None) -> list[str]:
+    """What a run keeps of how its model was named."""
+    from anyscene.evaluation import model_words as words
+    from anyscene.sandbox import sandbox_taxonomy_path
+
+    vocabulary = None if taxonomy is None else SANDBOX if taxonomy == sandbox_taxonomy_path() else str(taxonomy)
+    return words(name, parse_options(options), vocabulary)
+
+
+def judge_words(name: str, options: Sequence[str] | None, doctor: bool) -> list[str]:
+    """What a run keeps of how its judge was named."""
+    from anyscene.evaluation import judge_words as words
+
+    return words(name, parse_options(options), examined=doctor)
+
+
 def taxonomy_of(scenes: Path, given: Path | None) -> Taxonomy | None:
     """The vocabulary of a dataset: the one given, or whichever that ships has the digest in the dataset's manifest; else None."""
     from anyscene.runs import read_manifest

@@ -54,9 +54,18 @@ def run(
     if doctor:
         b.insist(judged_by, quiet)
     kinds = o.parse_names(forms, "forms")
-    opened, _ = paint_run(table, painter, out, seed=seed, samples=samples, taxonomy=b.taxonomy_of(scenes, taxonomy), quiet=quiet)
+    opened, _ = paint_run(
+        table,
+        painter,
+        out,
+        seed=seed,
+        samples=samples,
+        taxonomy=b.taxonomy_of(scenes, taxonomy),
+        words=b.model_words(model, model_option, taxonomy),
+        quiet=quiet,
+    )
     del painter  # its memory is needed by the judge
-    ask(opened, judged_by, forms, False, quiet)
+    ask(opened, judged_by, kinds, b.judge_words(judge, judge_option, doctor), quiet)
     if labels > 0:
         label_run(opened, b.sandbox_truth, share=labels, forms=kinds)
     scores = score_evaluation(opened, judged_by.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -33,15 +34,15 @@ def run(
     """Load, examine, ask."""
     from anyscene.evaluation import open_run
 
-    ask(open_run(folder), b.make_judge(judge, judge_option), forms, doctor, quiet)
+    opened, asked = open_run(folder), b.make_judge(judge, judge_option)
+    if doctor:
+        b.insist(asked, quiet)
+    ask(opened, asked, o.parse_names(forms, "forms"), b.judge_words(judge, judge_option, doctor), quiet)
 
 
-def ask(run: b.EvaluationRun, judge: b.Judge, forms: str, doctor: bool, quiet: bool) -> None:
-    """Examine the judge, say what is ahead, ask."""
+def ask(run: b.EvaluationRun, judge: b.Judge, forms: Sequence[str], words: Sequence[str], quiet: bool) -> None:
+    """Say what is ahead, ask."""
     from anyscene.evaluation import judge_run
 
-    if doctor:
-        b.insist(judge, quiet)
-    kinds = o.parse_names(forms, "forms")
-    b.announce(run, judge, kinds, quiet)
-    judge_run(run, judge, forms=kinds, quiet=quiet)
+    b.announce(run, judge, forms, quiet)
+    judge_run(run, judge, forms=forms, words=words, quiet=quiet)

@@ -46,5 +46,6 @@ def run(
         seed=seed,
         samples=samples,
         taxonomy=b.taxonomy_of(scenes, taxonomy),
+        words=b.model_words(model, model_option, taxonomy),
         quiet=quiet,
     )

@@ -53,25 +53,28 @@ def label_run(run: EvaluationRun, truth_of: TruthOf, *, share: float = 1.0, form
                     column.append(value)
     table = pa.table(columns, label_schema())
     if table.num_rows:
-        write_labels(run, table, "truth")
+        write_labels(run, table, "truth", share)
     return int(table.num_rows)
 
 
-def write_labels(run: EvaluationRun, table: pa.Table, source: str = "labels") -> None:
+def write_labels(run: EvaluationRun, table: pa.Table, source: str = "labels", share: float | None = None) -> None:
     """Keeps true answers with the run; those that were there stay unless they are answered anew.
 
     Args:
         run: the evaluation.
         table: of ``label_schema``.
         source: ``labels`` (somebody's) or ``truth`` (a painter's own). A mixture counts as labels.
+        share: of the media, where these are a painter's own answers about as large a share; a larger share holds all of a smaller one.
     """
     old = run.labels
     if old is not None and old.num_rows:
         source = source if source == run.labels_source else "labels"
+        share = None if share is None or run.labels_share is None or source != "truth" else max(share, run.labels_share)
         new = set(zip(table["media_sha256"].to_pylist(), table["question_key"].to_pylist(), strict=True))
         keep = [pair not in new for pair in zip(old["media_sha256"].to_pylist(), old["question_key"].to_pylist(), strict=True)]
         table = pa.concat_tables([old.cast(label_schema()).filter(pa.array(keep, pa.bool_())), table])
-    table = table.sort_by([("media_sha256", "ascending"), ("question_key", "ascending")]).replace_schema_metadata({"source": source})
+    table = table.sort_by([("media_sha256", "ascending"), ("question_key", "ascending")])
+    table = table.replace_schema_metadata({"source": source, **({} if share is None else {"share": repr(float(share))})})
     write_atomic(run.folder / LABELS, parquet_bytes(table))
 
 

@@ -1,11 +1,11 @@
 """The folder of one evaluation: scenes, media, answers, scores, report.
 
     RUN/
-      run.json                       which scenes, which model, which seed
+      run.json                       which scenes, which model, which seed; how the command line named the model
       scenes.parquet                 the records
       words.json                     type of each relation and class of each object that occur
       media/<model>/                 media, model.json, manifest.jsonl
-      answers/<judge>/               judge.json, part-00000.parquet, ...
+      answers/<judge>/               judge.json (likewise of the judge), part-00000.parquet, ...
       labels.parquet                 true answers to some questions, where they are known (people's, or the sandbox's)
       scores.json, scores.parquet    the scores, and what each question contributed
       report.html
@@ -19,7 +19,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -32,6 +32,7 @@ import pyarrow.parquet as pq
 from anyscene import __version__
 from anyscene.dataset import read_table
 from anyscene.errors import RecordError, RunError, SpecError
+from anyscene.evaluation.command import all_forms
 from anyscene.judges import Judge
 from anyscene.judges.judging import judge_facts
 from anyscene.judges.store import read_answers
@@ -52,6 +53,7 @@ SCENES, WORDS, LABELS, SCORES, ROWS, REPORT = (
     "scores.parquet",
     "report.html",
 )
+_MAY_DIFFER = ("versions", "command", "forms")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -111,8 +113,13 @@ class EvaluationRun:
             found[str(read_json(path)["name"])] = path.parent
         return found
 
-    def store(self, judge: Judge) -> Path:
+    def store(self, judge: Judge, forms: Sequence[str] = (), words: Sequence[str] | None = None) -> Path:
         """The folder of a judge's answers, made and marked as its own.
+
+        Args:
+            judge: who answers.
+            forms: of the questions it is about to be asked; kept with those it was asked before.
+            words: how the command line names it, see `judge_words`; the first ones are kept.
 
         Raises:
             RunError: there are answers of the same judge in another revision or with another template.
@@ -121,8 +128,13 @@ class EvaluationRun:
         open_folder(folder)
         path, facts = folder / "judge.json", normalized(judge_facts(judge))
         if path.exists():
-            _same(read_json(path), facts, folder, "Take a new --out, or remove the folder to ask anew.")
+            found = read_json(path)
+            _same(found, facts, folder, "Take a new --out, or remove the folder to ask anew.")
+            facts = {**found, "forms": all_forms(found["forms"], forms)} if "forms" in found else found
         else:
+            found = {}
+            facts |= {"forms": all_forms(forms)} | ({} if words is None else {"command": list(words)})
+        if facts != found:
             write_atomic(path, json_bytes(facts))
         return folder
 
@@ -162,6 +174,13 @@ class EvaluationRun:
         metadata = (pq.read_schema(path).metadata or {}) if path.exists() else {}
         return str(metadata.get(b"source", b"labels").decode())
 
+    @property
+    def labels_share(self) -> float | None:
+        """The share of the media for which a painter told the truth; None where not all true answers are of that kind."""
+        path = self.folder / LABELS
+        metadata = (pq.read_schema(path).metadata or {}) if path.exists() else {}
+        return float(metadata[b"share"]) if b"share" in metadata else None
+
     def scores(self) -> dict[str, Any]:
         """What ``scores.json`` holds.
 
@@ -188,8 +207,19 @@ def open_run(folder: str | Path) -> EvaluationRun:
     return EvaluationRun(folder, manifest)
 
 
-def create_run(folder: Path, scenes: pa.Table, model: Model, *, seed: int, samples: int, taxonomy: Taxonomy | None = None) -> EvaluationRun:
+def create_run(
+    folder: Path,
+    scenes: pa.Table,
+    model: Model,
+    *,
+    seed: int,
+    samples: int,
+    taxonomy: Taxonomy | None = None,
+    words: Sequence[str] | None = None,
+) -> EvaluationRun:
     """Makes the folder of an evaluation, or opens it where it is there and of the same scenes, model and seed.
+
+    ``words``, how the command line names the model (`model_words`), are kept for whoever makes the run again; they tell no runs apart.
 
     Raises:
         RunError: the folder holds another run; the message says what differs.
@@ -205,6 +235,7 @@ def create_run(folder: Path, scenes: pa.Table, model: Model, *, seed: int, sampl
             "model": model_facts(model),
             "seed": seed,
             "samples": samples,
+            **({} if words is None else {"command": list(words)}),
             "versions": {"anyscene": __version__, **{name: version(name) for name in ("numpy", "pyarrow", "pillow")}},
         }
     )
@@ -265,8 +296,9 @@ def _words(scenes: pa.Table, taxonomy: Taxonomy) -> dict[str, dict[str, str]]:
 
 
 def _same(found: Mapping[str, Any], asked: Mapping[str, Any], folder: Path, advice: str) -> None:
-    """Refuses to mix two runs. Versions of libraries may differ: the media and answers that are there stay what they are."""
-    differing = [line for line in differences(found, asked) if not line.startswith("versions.")]
+    """Refuses to mix two runs. Versions of libraries may differ, and words of commands: the media and answers that are there stay."""
+    there, here = ({key: value for key, value in one.items() if key not in _MAY_DIFFER} for one in (found, asked))
+    differing = differences(there, here)
     if differing:
         raise RunError(f"{folder} holds another run ({'; '.join(differing[:3])}). {advice}")
 

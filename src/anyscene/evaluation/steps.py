@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from anyscene.errors import RecordError, SpecError
+from anyscene.evaluation.command import command_of
 from anyscene.evaluation.labels import FORMS
 from anyscene.evaluation.run import REPORT, ROWS, SCORES, EvaluationRun, create_run, json_bytes, parquet_bytes
 from anyscene.judges import Judge
@@ -16,6 +17,7 @@ from anyscene.judges.judging import JudgeReport, judge_media
 from anyscene.models import Model
 from anyscene.models.painting import PaintReport, paint
 from anyscene.report import RunContents, write_comparison, write_report
+from anyscene.report.shell import Section
 from anyscene.runs import lock_folder, open_folder, write_atomic
 from anyscene.scoring import Scores, compare_runs, score_run
 from anyscene.taxonomy import Taxonomy
@@ -31,6 +33,7 @@ def paint_run(
     seed: int = 0,
     samples: int = 1,
     taxonomy: Taxonomy | None = None,
+    words: Sequence[str] | None = None,
     quiet: bool = False,
 ) -> tuple[EvaluationRun, PaintReport]:
     """Makes the run's folder and its media, or goes on with them.
@@ -42,6 +45,7 @@ def paint_run(
         seed: of the run; each media gets a seed of its own from it.
         samples: media for each scene.
         taxonomy: where the types of relations and classes of objects are looked up; None leaves scores by them out.
+        words: how the command line names the model (`model_words`); without them the report shows no command.
         quiet: show no progress.
 
     Raises:
@@ -52,13 +56,22 @@ def paint_run(
     out = Path(out)
     open_folder(out)
     with lock_folder(out):
-        run = create_run(out, scenes, model, seed=seed, samples=samples, taxonomy=taxonomy)
+        run = create_run(out, scenes, model, seed=seed, samples=samples, taxonomy=taxonomy, words=words)
         report = paint(run.records, model, run.media.path, seed=seed, samples=samples, quiet=quiet)
     return run, report
 
 
-def judge_run(run: EvaluationRun, judge: Judge, *, forms: Sequence[str] = FORMS, quiet: bool = False) -> JudgeReport:
+def judge_run(
+    run: EvaluationRun, judge: Judge, *, forms: Sequence[str] = FORMS, words: Sequence[str] | None = None, quiet: bool = False
+) -> JudgeReport:
     """Asks what the judge has not answered yet.
+
+    Args:
+        run: the evaluation.
+        judge: who answers.
+        forms: of the questions that are asked.
+        words: how the command line names the judge (`judge_words`); without them the report shows no command.
+        quiet: show no progress.
 
     Raises:
         JudgeError: the judge cannot be used.
@@ -66,7 +79,7 @@ def judge_run(run: EvaluationRun, judge: Judge, *, forms: Sequence[str] = FORMS,
         RecordError: a file of answers is damaged.
     """
     with lock_folder(run.folder):
-        return judge_media(run.records, run.media, judge, run.store(judge), forms=forms, quiet=quiet)
+        return judge_media(run.records, run.media, judge, run.store(judge, forms, words), forms=forms, quiet=quiet)
 
 
 def scores_of(run: EvaluationRun, judge: str | None = None, *, seed: int = 0) -> Scores:
@@ -110,9 +123,9 @@ def score_evaluation(run: EvaluationRun, judge: str | None = None, *, seed: int 
 
 
 def compare_evaluations(
-    a: EvaluationRun, b: EvaluationRun, judge: str | None = None, *, seed: int = 0, html: Path | None = None
+    a: EvaluationRun, b: EvaluationRun, judge: str | None = None, *, seed: int = 0, html: Path | None = None, more: Sequence[Section] = ()
 ) -> dict[str, Any]:
-    """Compares run b with run a on the scenes that both have; writes a page where one is asked for.
+    """Compares run b with run a on the scenes that both have; writes a page where one is asked for, with ``more`` sections put first.
 
     Raises:
         SpecError: the runs share no scene, or were judged by different judges.
@@ -127,7 +140,7 @@ def compare_evaluations(
         )
     comparison: dict[str, Any] = compare_runs(first, second, seed=seed).to_dict()
     if html is not None:
-        write_comparison(html, _contents(a, first.to_dict(), judge), _contents(b, second.to_dict(), judge), comparison)
+        write_comparison(html, _contents(a, first.to_dict(), judge), _contents(b, second.to_dict(), judge), comparison, more=more)
     return comparison
 
 
@@ -146,11 +159,13 @@ def report_run(run: EvaluationRun, judge: str | None = None) -> Path:
 def _contents(run: EvaluationRun, scores: dict[str, Any], judge: str | None) -> RunContents:
     answers, facts = run.answers(judge)
     folder = run.media.path
+    seed = scores.get("resampling_seed", 0)
+    command = command_of(run.manifest, facts, labelled=run.labels is not None, share=run.labels_share, seed=seed)
     return RunContents(
         scores=scores,
         records=run.scenes,
         media=run.media.table(),
         answers=answers,
         read_media=lambda name: (folder / name).read_bytes(),
-        provenance={**run.manifest, "judge": facts},
+        provenance={**run.manifest, "judge": {key: value for key, value in facts.items() if key != "command"}, "command": command},
     )

@@ -307,7 +307,10 @@ def _noise_rows(floor: Mapping[str, Any]) -> list[Markup]:
 
 def _provenance(run: RunContents) -> Markup:
     command = run.provenance.get("command")
-    again = [el("h3", "The same run again"), el("pre", el("code", command), tabindex="0")] if command else None
+    where = "With the same dataset in a folder called scenes. What was named by a path of one machine is named by its last part here."
+    again = (
+        [el("h3", "The same run again"), el("pre", el("code", command), tabindex="0"), el("p", where, class_="note")] if command else None
+    )
     note = "Everything that the numbers depend on. This file holds no time, host name or path: the same run gives the same bytes."
     return el("div", el("p", note, class_="note"), again, provenance_panels(origins(run)))
 

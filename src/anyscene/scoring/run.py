@@ -178,6 +178,7 @@ def score_run(
         "scenes": rows.scenes,
         "samples": samples,
         "level": level,
+        "resampling_seed": seed,
         "media": _media_counts(rows, samples),
         "questions": _question_counts(rows, samples),
         "basis": rows.basis,
