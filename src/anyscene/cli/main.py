@@ -19,6 +19,7 @@ from anyscene.cli import (
     eval,
     export,
     generate,
+    grpo,
     judge,
     label,
     paint,
@@ -76,6 +77,7 @@ app.command("compare", help=compare.HELP)(compare.run)
 app.command("calibrate", help=calibrate.HELP)(calibrate.run)
 app.command("doctor", help=doctor.HELP)(doctor.run)
 app.command("export", help=export.HELP)(export.run)
+app.command("grpo", help=grpo.HELP)(grpo.run)
 app.add_typer(reward.app, name="reward", help="A reward for trainers that run elsewhere.")
 app.add_typer(bench.app, name="bench", help="Official scores of other benchmarks, from stored answers.")
 app.add_typer(taxonomy.app, name="taxonomy", help="Look into a vocabulary, or check one of your own.")

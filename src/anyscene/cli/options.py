@@ -28,7 +28,7 @@ def _folder(text: str) -> Path:
     return Path(text)
 
 
-def _taxonomy(text: str) -> Path:
+def taxonomy_path(text: str) -> Path:
     """A folder of TSV files; ``sandbox`` is the vocabulary of the sandbox, unless a folder of that name is there."""
     if text == "sandbox" and not Path(text).exists():
         from anyscene.sandbox import sandbox_taxonomy_path
@@ -39,7 +39,7 @@ def _taxonomy(text: str) -> Path:
 
 TaxonomyFolder = Annotated[
     Path | None,
-    typer.Option("--taxonomy", parser=_taxonomy, metavar="PATH", help='A vocabulary of your own: a folder of TSV files; or "sandbox".'),
+    typer.Option("--taxonomy", parser=taxonomy_path, metavar="PATH", help='A vocabulary of your own: a folder of TSV files; or "sandbox".'),
 ]
 OutFolder = Annotated[Path, typer.Option(parser=_folder, metavar="PATH", help="The folder to write into.")]
 

@@ -5,6 +5,7 @@ from anyscene.report.contents import Asked, Example, RunContents
 from anyscene.report.examples import select_examples, selected_differences
 from anyscene.report.run_page import build_report, write_report
 from anyscene.report.terminal import print_comparison, print_scores
+from anyscene.report.training_page import training_sections, write_training_page
 
 __all__ = [
     "Asked",
@@ -16,6 +17,8 @@ __all__ = [
     "print_scores",
     "select_examples",
     "selected_differences",
+    "training_sections",
     "write_comparison",
     "write_report",
+    "write_training_page",
 ]

@@ -14,7 +14,7 @@ from anyscene.report.gallery import picture_pair
 from anyscene.report.markup import Child, Markup, el
 from anyscene.report.plots import Difference, forest
 from anyscene.report.run_page import figure, header_block, key_figures, origins
-from anyscene.report.shell import page
+from anyscene.report.shell import Section, page
 from anyscene.report.tables import provenance_panels, table
 from anyscene.report.words import GROUPS, LEVEL, SCORE_NAMES, label_of, warnings_of
 from anyscene.runs import write_atomic
@@ -63,7 +63,13 @@ class Gap:
         return self.p_adjusted is not None and self.p_adjusted < SIGNIFICANT
 
 
-def build_comparison(a: RunContents, b: RunContents, comparison: Mapping[str, Any], most_pictures: int = 12) -> str:
+def build_comparison(
+    a: RunContents,
+    b: RunContents,
+    comparison: Mapping[str, Any],
+    most_pictures: int = 12,
+    more: Sequence[Section] = (),
+) -> str:
     """The comparison of two runs as one HTML document that loads nothing.
 
     Args:
@@ -71,11 +77,13 @@ def build_comparison(a: RunContents, b: RunContents, comparison: Mapping[str, An
         b: the second run; differences are second minus first.
         comparison: of the two, as `scoring.compare_runs` gives it (``to_dict``).
         most_pictures: how many scenes are shown at most.
+        more: further sections, put first (`shell.page`).
     """
     pairs = selected_differences(a, b, most_pictures)
     cards = el("div", [picture_pair(a, b, pair) for pair in pairs], class_="cards")
     pictures = cards if pairs else el("p", "On no scene that both runs show do their verdicts differ.", class_="note")
     sections = [
+        *more,
         ("skills", "Skills", "Where the difference comes from", _skills(a, b, comparison)),
         ("scores", "All scores", "All scores", _scores(a, b, comparison)),
         ("pictures", "Pictures", "Where they differ most", pictures),
@@ -84,13 +92,20 @@ def build_comparison(a: RunContents, b: RunContents, comparison: Mapping[str, An
     return page(f"{b.model} against {a.model}", _header(a, b, comparison), sections)
 
 
-def write_comparison(path: Path, a: RunContents, b: RunContents, comparison: Mapping[str, Any], most_pictures: int = 12) -> None:
-    """Writes the comparison of two runs to a file, in one step.
+def write_comparison(
+    path: Path,
+    a: RunContents,
+    b: RunContents,
+    comparison: Mapping[str, Any],
+    most_pictures: int = 12,
+    more: Sequence[Section] = (),
+) -> None:
+    """Writes the comparison of two runs to a file, in one step; for the arguments see `build_comparison`.
 
     Raises:
         RunError: the file cannot be written.
     """
-    write_atomic(path, build_comparison(a, b, comparison, most_pictures).encode())
+    write_atomic(path, build_comparison(a, b, comparison, most_pictures, more).encode())
 
 
 def headline_gap(comparison: Mapping[str, Any]) -> Gap:

@@ -18,13 +18,17 @@ _ICON = (
 """Two objects and a relation. The name space is a name: nothing is loaded from it."""
 
 
-def page(name: str, header: Markup, sections: Sequence[tuple[str, str, str, Markup]]) -> str:
+Section = tuple[str, str, str, Markup]
+"""Id, name in the list of sections, title and contents."""
+
+
+def page(name: str, header: Markup, sections: Sequence[Section]) -> str:
     """A whole HTML document.
 
     Args:
         name: of the document.
         header: what stands above the sections.
-        sections: id, name in the list of sections, title and contents of each, in order.
+        sections: in order.
     """
     style, script = _asset("style.css"), _asset("tables.js")
     sources = f"img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'"

@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from anyscene.errors import SpecError
 
-__all__ = ["Ema", "GrpoConfig", "Guarding", "HeldOut", "Lora", "Nft", "Optimization", "Rollout", "read_config"]
+__all__ = ["Ema", "GrpoConfig", "Guarding", "HeldOut", "Lora", "Nft", "Optimization", "Rollout", "config_names", "read_config"]
+
+SHIPPED = Path(__file__).parent / "configs"
 
 
 class _Section(BaseModel):
@@ -222,7 +224,7 @@ def read_config(path: Path | None, given: dict[str, Any]) -> GrpoConfig:
     """A config out of a TOML file and of what was given beside it, which comes first.
 
     Args:
-        path: the file, or None.
+        path: the file; or the name of a config that ships (`config_names`); or None.
         given: keys by their dotted names (``rollout.group_size``), with values as JSON or TOML would have them; None is not given.
 
     Raises:
@@ -261,7 +263,14 @@ def _allowed(place: tuple[Any, ...]) -> str:
     return f"known are {', '.join(section.model_fields)}"
 
 
+def config_names() -> list[str]:
+    """Configs that ship."""
+    return sorted(one.stem for one in SHIPPED.glob("*.toml"))
+
+
 def _read_toml(path: Path) -> dict[str, Any]:
+    if not path.exists() and str(path) in config_names():
+        path = SHIPPED / f"{path}.toml"
     if sys.version_info >= (3, 11):
         import tomllib
     else:
@@ -269,6 +278,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise SpecError(f"{path}: it cannot be read ({error.strerror})") from None
+        shipped = ", ".join(config_names())
+        raise SpecError(f"{path}: it cannot be read ({error.strerror}). Give a TOML file, or one that ships: {shipped}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpecError(f"{path}: it is no TOML file ({error})") from None

@@ -1,0 +1,374 @@
+"""The recipe of ``anyscene grpo``: evaluate on held-out scenes, train against a reward, evaluate again, compare."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anyscene import __version__
+from anyscene.dataset import SceneSpace
+from anyscene.dataset.scene_space import RecordOptions
+from anyscene.errors import MissingExtraError, RunError, SpecError
+from anyscene.evaluation import compare_evaluations, judge_run, open_run, paint_run, report_run, score_evaluation
+from anyscene.judges import Judge, load_judge
+from anyscene.language import QuestionOptions
+from anyscene.models import Model, load_model
+from anyscene.models.autoregressive import AutoregressiveModel
+from anyscene.models.diffusers import DiffusersModel
+from anyscene.plugins import checked_options
+from anyscene.report import training_sections, write_training_page
+from anyscene.rewards import Guards, MetricReward, Reward, SceneReward, Weighted, default_guards
+from anyscene.runs import differences, lock_folder, normalized, open_folder, read_manifest, say, write_atomic, write_manifest
+from anyscene.scoring.metrics import load_metric
+from anyscene.space import Holdout, SceneSpec, prove_split
+from anyscene.taxonomy import Taxonomy
+from anyscene.training.config import GrpoConfig
+from anyscene.training.policies import Trained
+from anyscene.training.run_folder import ROLLOUTS, TrainingRun
+
+if TYPE_CHECKING:
+    from anyscene.evaluation import EvaluationRun
+
+__all__ = ["Sides", "make_reward", "run_grpo", "split_scenes"]
+
+BEFORE, AFTER, RESULT, REPORT, POLICY = "before", "after", "result.json", "report.html", "policy/policy.json"
+FORMS = ("yes_no",)
+SCORES = ("all_correct", "strict", "soft")
+"""What the result states first, before and after."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Training and held-out scenes.
+
+    Attributes:
+        train: the space that is trained on.
+        held_out: the space of the evaluation.
+        proof: what both could ever draw, and what they share (`space.prove_split`).
+    """
+
+    train: SceneSpace
+    held_out: SceneSpace
+    proof: Mapping[str, Any]
+
+
+def split_scenes(config: GrpoConfig, taxonomy: Taxonomy | None) -> Sides:
+    """The two sides of the config's scenes.
+
+    Raises:
+        SpecError: there are no such scenes, or they are the side of a split already.
+    """
+    spec = SceneSpec.from_dict(config.scenes)
+    if spec.holdout is not None:
+        raise SpecError(f"the scenes are the {spec.holdout.side} side of a split; give the whole, which is split for training")
+    held = config.held_out
+    train, test = (
+        SceneSpace(spec, taxonomy=taxonomy, holdout=Holdout.of_share(held.by, side, held.test, held.key)) for side in ("train", "test")
+    )
+    for side, space in (("training", train), ("held-out", test)):
+        if not space.size:
+            raise SpecError(f"no {side} scene is left by the split; take another held_out.key, or wider scenes")
+    return Sides(train, test, prove_split(train.space, test.space))
+
+
+def make_reward(config: GrpoConfig, judge: Judge | None) -> Reward:
+    """The config's reward: one, or the weighted sum of several, each put to mean 0 and deviation 1 within its group first.
+
+    Raises:
+        SpecError: no such reward or option, or no judge for the scene reward.
+        JudgeError: a metric's weights cannot be loaded.
+    """
+    made: dict[str, Reward] = {}
+    for name in config.rewards:
+        if name == "scene":
+            if judge is None:
+                raise SpecError("the reward 'scene' asks a judge; name one: --judge sandbox:pixels")
+            checked = checked_options(SceneReward, "reward_options", config.reward_options)
+            made[name] = SceneReward(judge, **checked)  # type: ignore[arg-type]
+        elif name == "clip":
+            made[name] = MetricReward(load_metric(config.clip_weights), name="clip")
+        elif ":" in name:
+            made[name] = MetricReward(load_metric(name))
+        else:
+            raise SpecError(f"reward {name!r}: it must be scene, clip, or a metric with its weights (pickscore:yuvalkirstain/PickScore_v1)")
+    if len(made) == 1:
+        return next(iter(made.values()))
+    parts = {name.partition(":")[0]: (one, config.rewards[name]) for name, one in made.items()}
+    return Weighted(parts, normalise="group")
+
+
+def run_grpo(
+    config: GrpoConfig,
+    out: str | Path,
+    *,
+    taxonomy: Taxonomy | None = None,
+    quiet: bool = False,
+    examine: Callable[[Judge], None] | None = None,
+) -> dict[str, Any]:
+    """Runs a config, or goes on with it.
+
+    Args:
+        config: the whole run.
+        out: its folder.
+        taxonomy: the vocabulary of its scenes; None is the one that ships.
+        quiet: show no progress.
+        examine: called with every judge before it is used; raises if the judge is not fit.
+
+    Returns:
+        What ``result.json`` holds: scores before and after on the held-out scenes, and the paired differences with their intervals.
+
+    Raises:
+        RunError: the folder holds another run, or cannot be written.
+        SpecError: the config cannot be honoured.
+        RewardHackedError: a guard stopped the training.
+        Interrupted: stopped by Ctrl-C; what was done is kept.
+    """
+    _require_libraries(config)
+    from accelerate import PartialState
+
+    state = PartialState(timeout=timedelta(hours=24))  # the others wait while the main process evaluates
+    main, out = bool(state.is_main_process), Path(out)
+    quiet = quiet or not main
+    sides = split_scenes(config, taxonomy)
+    judge = load_judge(config.judge, **config.judge_options) if config.judge else None
+    evaluator = _evaluator(config, judge)
+    for one in {id(one): one for one in (judge, evaluator) if one is not None}.values():
+        if examine is not None and main:
+            examine(one)
+    if main:
+        open_folder(out)
+    state.wait_for_everyone()
+    if main:
+        with lock_folder(out):
+            _claim(out, config, sides)
+            trained = _whole(config, out, sides, judge, evaluator, main, quiet, state.wait_for_everyone)
+            return _conclude(config, out, trained, sides, evaluator, taxonomy, quiet)
+    _whole(config, out, sides, judge, evaluator, main, quiet, state.wait_for_everyone)
+    state.wait_for_everyone()
+    return {}
+
+
+def _whole(
+    config: GrpoConfig,
+    out: Path,
+    sides: Sides,
+    judge: Judge | None,
+    evaluator: Judge | None,
+    main: bool,
+    quiet: bool,
+    wait: Callable[[], None],
+) -> Trained:
+    """Evaluation before, and training, as far as they are not done."""
+    if main and evaluator is not None and not (out / BEFORE / "scores.json").is_file():
+        say("evaluating the policy as it is", quiet=quiet)
+        model = load_model(config.model, **{**config.model_options, **config.held_out.model_options})
+        _evaluate(config, out / BEFORE, model, evaluator, sides, quiet)
+        del model
+    wait()
+    if (out / POLICY).is_file():
+        return _read_trained(out)
+    reward = make_reward(config, judge)
+    policy = load_model(config.model, **config.model_options)
+    run = TrainingRun(
+        out,
+        config.updates,
+        main=main,
+        quiet=quiet,
+        guards=_guards(config, reward),
+        stop_on_guard=config.guards.stop,
+        pictures_every=config.pictures_every,
+        checkpoint_every=config.checkpoint_every,
+        checkpoints_kept=config.checkpoints_kept,
+        trackers=_trackers(config, out) if main else (),
+    )
+    trained = _trainer(config, policy)(policy, reward, _records(config, sides.train), config, run)
+    for tracker in run.trackers:
+        tracker.finish()
+    if main:
+        write_atomic(out / POLICY, _json({"load": trained.load, "options": trained.options}))
+    wait()
+    return trained
+
+
+def _trainer(config: GrpoConfig, policy: Model) -> Callable[..., Trained]:
+    """Which loop trains a policy.
+
+    Raises:
+        SpecError: none does, or not with this algorithm.
+    """
+    autoregressive = isinstance(policy, AutoregressiveModel)
+    if not autoregressive and not isinstance(policy, DiffusersModel):
+        raise SpecError(f"{policy.name}: only autoregressive and diffusers models can be trained; this is a {type(policy).__name__}")
+    if config.algorithm != "auto" and autoregressive != (config.algorithm == "grpo"):
+        fitting = "grpo" if autoregressive else "flow_grpo or nft"
+        raise SpecError(f"algorithm {config.algorithm}: {policy.name} is trained with {fitting}")
+    if autoregressive:
+        from anyscene.training.autoregressive import train_autoregressive
+
+        return train_autoregressive
+    from anyscene.training.diffusion import train_diffusion
+
+    return train_diffusion
+
+
+def _records(config: GrpoConfig, space: SceneSpace) -> Callable[[int, int], list[dict[str, Any]]]:
+    """Training records by their number. When all that the space gives have been seen, they come again."""
+    forms = tuple(config.reward_options.get("forms", FORMS))
+    source = space.source(config.seed, RecordOptions(questions=QuestionOptions(forms=forms)))
+    there = source.capacity
+
+    def records(start: int, count: int) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        while len(found) < count:
+            first = (start + len(found)) % there
+            found += source.table(first, min(there, first + count - len(found))).to_pylist()
+        return found
+
+    return records
+
+
+def _guards(config: GrpoConfig, reward: Reward) -> Guards | None:
+    chosen = config.guards
+    if not chosen.on:
+        return None
+    second: Reward | None = None
+    if chosen.second_judge is not None:
+        second = SceneReward(load_judge(chosen.second_judge, **chosen.second_judge_options), name="second")
+    return Guards(default_guards(second, baseline=chosen.baseline, window=chosen.window))
+
+
+def _trackers(config: GrpoConfig, out: Path) -> Sequence[Any]:
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+
+    made = []
+    for name in config.trackers:
+        if find_spec(name) is None and not (name == "tensorboard" and find_spec("tensorboardX")):
+            raise SpecError(f"tracker {name}: it is not installed; pip install {name}, or leave it out")
+        kind = LOGGER_TYPE_TO_CLASS[name]
+        tracker = kind("anyscene", logging_dir=str(out / "tracker")) if kind.requires_logging_directory else kind("anyscene")
+        if hasattr(tracker, "start"):
+            tracker.start()
+        tracker.store_init_configuration(_flat(config.model_dump(mode="json")))
+        made.append(tracker)
+    return made
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = value if isinstance(value, (int, float, str, bool)) else json.dumps(value)
+    return found
+
+
+# ---- evaluation -----------------------------------------------------------------------------------------------------------------
+
+
+def _evaluator(config: GrpoConfig, judge: Judge | None) -> Judge | None:
+    held = config.held_out
+    if not held.n:
+        return None
+    if held.judge is not None:
+        return load_judge(held.judge, **held.judge_options)
+    if judge is None:
+        raise SpecError("the evaluation before and after needs a judge: --judge, or held_out.judge; without evaluation, held_out.n = 0")
+    return judge
+
+
+def _evaluate(config: GrpoConfig, folder: Path, model: Model, judge: Judge, sides: Sides, quiet: bool) -> None:
+    held = config.held_out
+    source = sides.held_out.source(config.seed, RecordOptions(questions=QuestionOptions(forms=FORMS)))
+    if source.capacity < held.n:
+        raise SpecError(f"held_out.n = {held.n}: there are only {source.capacity:,} held-out scenes; take fewer, or a wider space")
+    run, _ = paint_run(
+        source.table(0, held.n), model, folder, seed=config.seed, samples=held.samples, taxonomy=sides.held_out.taxonomy, quiet=quiet
+    )
+    judge_run(run, judge, forms=FORMS, quiet=quiet)
+    score_evaluation(run, judge.name)
+    report_run(run, judge.name)
+
+
+def _conclude(
+    config: GrpoConfig, out: Path, trained: Trained, sides: Sides, evaluator: Judge | None, taxonomy: Taxonomy | None, quiet: bool
+) -> dict[str, Any]:
+    """The evaluation after, the comparison, the result."""
+    metrics, sheets = TrainingRun(out, config.updates).metrics(), _sheets(out)
+    result: dict[str, Any] = {"updates": config.updates, "policy": {"load": trained.load, "options": trained.options}}
+    if evaluator is not None:
+        if not (out / AFTER / "scores.json").is_file():
+            say("evaluating the trained policy", quiet=quiet)
+            model = load_model(trained.load, **{**trained.options, **config.held_out.model_options})
+            _evaluate(config, out / AFTER, model, evaluator, sides, quiet)
+        before, after = open_run(out / BEFORE), open_run(out / AFTER)
+        comparison = compare_evaluations(before, after, evaluator.name, html=out / REPORT, more=training_sections(metrics, sheets))
+        result |= {
+            "held_out": {"scenes": config.held_out.n, "split": sides.proof, "judge": evaluator.name},
+            "before": _headlines(before),
+            "after": _headlines(after),
+            "difference": {name: comparison["scores"][name] for name in SCORES},
+        }
+    else:
+        write_training_page(out / REPORT, trained.load, metrics, sheets)
+    write_atomic(out / RESULT, _json(result))
+    return result
+
+
+def _sheets(out: Path) -> list[tuple[int, bytes]]:
+    """The first and the last sheet of rollouts."""
+    found = sorted((out / ROLLOUTS).glob("update-*.png"))
+    return [(int(one.stem.removeprefix("update-")), one.read_bytes()) for one in dict.fromkeys(found[:1] + found[-1:])]
+
+
+def _headlines(run: EvaluationRun) -> dict[str, Any]:
+    scores = run.scores()["scores"]
+    return {name: scores[name] for name in SCORES}
+
+
+# ---- the folder -----------------------------------------------------------------------------------------------------------------
+
+
+def _claim(out: Path, config: GrpoConfig, sides: Sides) -> None:
+    """Marks the folder as this run's own.
+
+    Raises:
+        RunError: it is another's.
+    """
+    asked = normalized(
+        {
+            "anyscene": __version__,
+            "kind": "grpo",
+            "config": config.model_dump(mode="json"),
+            "scenes": {"train": sides.train.digest, "held_out": sides.held_out.digest},
+        }
+    )
+    found = read_manifest(out)
+    if found is None:
+        write_manifest(out, asked)
+        return
+    changed = differences(found, asked)
+    if changed:
+        raise RunError(f"{out} holds another run ({'; '.join(changed[:3])}). Choose another folder, or remove it.")
+
+
+def _read_trained(out: Path) -> Trained:
+    try:
+        found = json.loads((out / POLICY).read_text("utf-8"))
+        return Trained(str(found["load"]), dict(found["options"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        raise RunError(f"{out / POLICY} is damaged; remove the folder {out / 'policy'}, and the same command makes it again") from None
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=False, default=float) + "\n").encode()
+
+
+def _require_libraries(config: GrpoConfig) -> None:
+    if not all(find_spec(library) for library in ("torch", "transformers", "accelerate", "peft", "trl", "datasets")):
+        raise MissingExtraError("Training a policy", "train")
