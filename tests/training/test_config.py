@@ -50,7 +50,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, said: str) -> None:
 
 
 def test_a_file_that_is_not_there_is_named_with_those_that_ship(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="nowhere.toml.*simplear-0.5b"):
+    with pytest.raises(SpecError, match=r"nowhere.toml.*simplear-0.5b"):
         read_config(tmp_path / "nowhere.toml", {})
 
 

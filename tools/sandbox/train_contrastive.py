@@ -287,7 +287,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description="Train the sandbox's contrastive model.")
     options.add_argument("pairs", type=Path, nargs="?", help="what captions.py wrote")
     options.add_argument("out", type=Path, help="the folder to write")
-    options.add_argument("--steps", type=int, default=2000)
+    options.add_argument("--steps", type=int, default=2400)
     options.add_argument("--batch", type=int, default=128)
     options.add_argument("--patch", type=int, default=8, help="pixels of a patch's side")
     options.add_argument("--measure", type=int, default=512, metavar="N", help="scenes to measure with, of each kind")

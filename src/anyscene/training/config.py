@@ -130,6 +130,7 @@ class HeldOut(_Section):
         test: share of the structures, and of the pairs, that are held out.
         key: which of the many splits.
         by: what the sides do not share.
+        seed: of the scenes and their pictures; the same for all seeds of training, so that runs can be compared scene by scene.
         model_options: of the model as it is evaluated, before and after.
         judge: who judges; None is the judge that pays the reward.
         judge_options: of that judge.
@@ -140,6 +141,7 @@ class HeldOut(_Section):
     test: float = Field(default=0.2, ge=0.01, le=0.99)
     key: int = 0
     by: str = "structure+pair"
+    seed: int = Field(default=0, ge=0)
     model_options: dict[str, Any] = Field(default_factory=dict)
     judge: str | None = None
     judge_options: dict[str, Any] = Field(default_factory=dict)
@@ -161,8 +163,8 @@ class Guarding(_Section):
     stop: bool = True
     second_judge: str | None = None
     second_judge_options: dict[str, Any] = Field(default_factory=dict)
-    baseline: int = Field(default=10, ge=2)
-    window: int = Field(default=10, ge=2)
+    baseline: int = Field(default=10, ge=3)
+    window: int = Field(default=10, ge=3)
 
 
 class GrpoConfig(_Section):

@@ -284,11 +284,11 @@ def _evaluator(config: GrpoConfig, judge: Judge | None) -> Judge | None:
 
 def _evaluate(config: GrpoConfig, folder: Path, model: Model, judge: Judge, sides: Sides, quiet: bool) -> None:
     held = config.held_out
-    source = sides.held_out.source(config.seed, RecordOptions(questions=QuestionOptions(forms=FORMS)))
+    source = sides.held_out.source(held.seed, RecordOptions(questions=QuestionOptions(forms=FORMS)))
     if source.capacity < held.n:
         raise SpecError(f"held_out.n = {held.n}: there are only {source.capacity:,} held-out scenes; take fewer, or a wider space")
     run, _ = paint_run(
-        source.table(0, held.n), model, folder, seed=config.seed, samples=held.samples, taxonomy=sides.held_out.taxonomy, quiet=quiet
+        source.table(0, held.n), model, folder, seed=held.seed, samples=held.samples, taxonomy=sides.held_out.taxonomy, quiet=quiet
     )
     judge_run(run, judge, forms=FORMS, quiet=quiet)
     score_evaluation(run, judge.name)
