@@ -10,6 +10,7 @@ Torch and diffusers are imported where they are used.
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,6 +185,10 @@ class Decoder(Protocol):
         """``(side, side)`` codes of one picture to ``(height, width, 3) uint8 RGB``."""
         ...
 
+    def copy_to(self, folder: Path) -> None:
+        """Copies its files into a model's folder, where it is found when the model is loaded."""
+        ...
+
 
 class VQDecoder:
     """A diffusers ``VQModel`` as decoder.
@@ -197,6 +202,7 @@ class VQDecoder:
     def __init__(self, folder: Path, device: str, dtype: Any) -> None:
         from diffusers import VQModel
 
+        self.folder = folder
         self.model = VQModel.from_pretrained(folder).to(device=device, dtype=dtype).eval()
         config = self.model.config
         self.codes = int(config.num_vq_embeddings)
@@ -212,6 +218,12 @@ class VQDecoder:
         with torch.inference_mode():
             latents = quantizer.get_codebook_entry(codes.reshape(-1), (1, *codes.shape, quantizer.vq_embed_dim))
             return to_pixels(self.model.decode(latents, force_not_quantize=True).sample[0])
+
+    def copy_to(self, folder: Path) -> None:
+        """Copies its files into ``folder/vqmodel``."""
+        (folder / "vqmodel").mkdir()
+        for file in (self.folder / "config.json", *self.folder.glob("diffusion_pytorch_model*")):
+            shutil.copyfile(file, folder / "vqmodel" / file.name)
 
 
 class TorchScriptDecoder:
@@ -230,6 +242,7 @@ class TorchScriptDecoder:
     def __init__(self, file: Path, device: str) -> None:
         import torch
 
+        self.file = file
         self.module = torch.jit.load(str(file), map_location=device).eval()
 
     def decode(self, codes: Any) -> NDArray[np.uint8]:
@@ -249,6 +262,10 @@ class TorchScriptDecoder:
                 f"the decoder gave numbers of shape {tuple(pixels.shape)}; pictures are (1, 3, height, width), with frames as third"
             )
         return to_pixels(pixels[0])
+
+    def copy_to(self, folder: Path) -> None:
+        """Copies its file to ``folder/decoder.jit``."""
+        shutil.copyfile(self.file, folder / "decoder.jit")
 
 
 def to_pixels(picture: Any) -> NDArray[np.uint8]:
