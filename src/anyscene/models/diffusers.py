@@ -63,6 +63,7 @@ class DiffusersModel:
 
     Attributes:
         pipe: the pipeline itself, for whoever trains it.
+        options: those above with which the pipeline, saved and loaded again, makes the same pictures.
 
     Raises:
         MissingExtraError: torch, diffusers, transformers or (for LoRA weights) peft is not installed.
@@ -125,6 +126,9 @@ class DiffusersModel:
             raise SpecError(f"batch_size={batch_size}: {type(self.pipe).__name__} takes one caption at a time")
         self.batch_size = batch_size or (4 if self.modality == "image" and self._call.batches else 1)
         self._made = self._told_of_cuts = False
+        given: dict[str, Any] = {**ours, "fps": fps, "dtype": dtype, "device": device, "offload": offload, "compile": compile}
+        given |= {"tiling": tiling, "batch_size": batch_size, "call": extra or None}
+        self.options: Mapping[str, object] = {key: value for key, value in given.items() if value is not None}
         self.settings: Mapping[str, object] = {
             "pipeline": type(self.pipe).__name__,
             "scheduler": type(getattr(self.pipe, "scheduler", None)).__name__,
@@ -162,8 +166,7 @@ class DiffusersModel:
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("error", "invalid value encountered in cast")  # else no numbers would pass as a black picture
-                with self._telling_once():
-                    made = self._paint(wanted)
+                made = self._paint(wanted)
             self._made = True
             return made
         except RuntimeWarning:
@@ -215,15 +218,32 @@ class DiffusersModel:
     def _paint(self, wanted: Sequence[tuple[str, int]]) -> list[Media | Failure]:
         import torch
 
-        captions, seeds = [caption for caption, _ in wanted], [seed for _, seed in wanted]
+        generators = [torch.Generator("cpu").manual_seed(int(seed)) for _, seed in wanted]
+        return self.draw([caption for caption, _ in wanted], generators)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """With what the pipeline is called, by its own names, besides captions and generators."""
+        return dict(self._call.arguments)
+
+    def draw(self, captions: Sequence[str], generators: Sequence[Any], **changed: Any) -> list[Media | Failure]:
+        """One call of the pipeline, for whoever trains it; its errors are not caught.
+
+        Args:
+            captions: as many as fit into memory.
+            generators: torch generators, one for each caption.
+            changed: arguments in place of those in `arguments`; one that is None is left out.
+        """
         several = self._call.listed
-        generators = [torch.Generator("cpu").manual_seed(int(seed)) for seed in seeds]
-        arguments = dict(self._call.arguments)
+        arguments = {key: value for key, value in {**self._call.arguments, **changed}.items() if value is not None or key not in changed}
         if "negative_prompt" in arguments and several:
             arguments["negative_prompt"] = [arguments["negative_prompt"]] * len(captions)
-        output = self.pipe(
-            prompt=captions if several else captions[0], generator=generators if self._call.batches else generators[0], **arguments
-        )
+        with self._telling_once():
+            output = self.pipe(
+                prompt=list(captions) if several else captions[0],
+                generator=list(generators) if self._call.batches else generators[0],
+                **arguments,
+            )
         made = _outputs(output, self.modality, len(captions))
         blocked = getattr(output, "nsfw_content_detected", None) or getattr(output, "nsfw_detected", None) or [False] * len(captions)
         return [

@@ -1,0 +1,119 @@
+"""The weights of a denoiser that are trained: low-rank adapters or all of them; their copies, checkpoints and what is kept in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anyscene.errors import MissingExtraError, SpecError
+from anyscene.training.config import Lora
+from anyscene.training.denoiser import Denoiser
+from anyscene.weights import quiet_loading
+
+__all__ = ["Trainable"]
+
+TARGETS = ("to_k", "to_q", "to_v", "to_out.0")
+"""The attention's layers, as diffusers names them."""
+
+
+class Trainable:
+    """What is trained of a denoiser; everything else of its pipeline is frozen.
+
+    Args:
+        pipe: the pipeline.
+        denoiser: its denoiser.
+        lora: of the adapters; rank 0 trains all weights.
+        precision: of the arithmetic; the trained weights are float32 in any case.
+        seed: of the adapters' first values.
+
+    Attributes:
+        parameters: the trained weights, float32.
+
+    Raises:
+        SpecError: what cannot be trained so.
+        MissingExtraError: adapters without peft.
+    """
+
+    def __init__(self, pipe: Any, denoiser: Denoiser, lora: Lora, precision: str, seed: int) -> None:
+        self._pipe, self._denoiser, self._lora = pipe, denoiser, lora
+        for part in pipe.components.values():
+            if isinstance(part, torch.nn.Module):
+                part.requires_grad_(False).eval()
+        if lora.dropout:
+            raise SpecError(f"lora.dropout = {lora.dropout}: diffusion policies are compared with themselves, which dropout forbids; use 0")
+        if getattr(denoiser.module, "peft_config", None):
+            raise SpecError("the model has LoRA weights already: merge them into its weights first (fuse_lora, save_pretrained)")
+        if lora.rank:
+            self._add_adapter(seed)
+        else:
+            if precision == "no" and denoiser.module.dtype != torch.float32:
+                raise SpecError(
+                    f"all weights of a model in {str(denoiser.module.dtype).removeprefix('torch.')} with optimization.precision no: "
+                    "load it with model_options.dtype = float32, or set precision to bf16 or fp16"
+                )
+            denoiser.module.requires_grad_(True)
+        self.parameters: list[Any] = [one for one in denoiser.module.parameters() if one.requires_grad]
+        for one in self.parameters:
+            one.data = one.data.float()
+
+    def _add_adapter(self, seed: int) -> None:
+        try:
+            from peft import LoraConfig
+        except ImportError:
+            raise MissingExtraError("LoRA", "train") from None
+        if not hasattr(self._pipe, "save_lora_weights"):
+            raise SpecError(f"lora.rank = {self._lora.rank}: {type(self._pipe).__name__} takes no LoRA weights; 0 trains all weights")
+        module, targets = self._denoiser.module, self._lora.targets or TARGETS
+        config = LoraConfig(
+            r=self._lora.rank,
+            lora_alpha=self._lora.alpha or 2 * self._lora.rank,
+            lora_dropout=self._lora.dropout,
+            init_lora_weights="gaussian",
+            target_modules=list(targets),
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            try:
+                module.add_adapter(config)
+            except ValueError as error:
+                raise SpecError(f"lora.targets {', '.join(targets)}: {' '.join(str(error).split())[:200]}") from None
+
+    def copy(self) -> list[Tensor]:
+        """The weights as they are now."""
+        return [one.detach().clone() for one in self.parameters]
+
+    @contextmanager
+    def swapped(self, values: Sequence[Tensor]) -> Iterator[None]:
+        """These in place of the trained weights, for as long as the block is open; nothing is copied."""
+        kept = [one.data for one in self.parameters]
+        try:
+            for one, value in zip(self.parameters, values, strict=True):
+                one.data = value
+            yield
+        finally:
+            for one, value in zip(self.parameters, kept, strict=True):
+                one.data = value
+
+    def set(self, values: Sequence[Tensor]) -> None:
+        """Makes the trained weights these."""
+        with torch.no_grad():
+            for one, value in zip(self.parameters, values, strict=True):
+                one.copy_(value)
+
+    def save(self, folder: Path) -> None:
+        """Writes the policy as diffusers reads it: LoRA weights, or the whole pipeline."""
+        if not self._lora.rank:
+            with quiet_loading():
+                self._pipe.save_pretrained(str(folder))
+            return
+        from peft import get_peft_model_state_dict
+
+        module, part = self._denoiser.module, self._denoiser.part
+        weights = {name: one.contiguous() for name, one in get_peft_model_state_dict(module).items()}
+        given = {f"{part}_lora_layers": weights, f"{part}_lora_adapter_metadata": module.peft_config["default"].to_dict()}
+        self._pipe.save_lora_weights(str(folder), **given)
