@@ -28,7 +28,7 @@ from anyscene.scoring.metrics import load_metric
 from anyscene.space import Holdout, SceneSpec, prove_split
 from anyscene.taxonomy import Taxonomy
 from anyscene.training.config import GrpoConfig
-from anyscene.training.policies import Trained
+from anyscene.training.policies import POLICY, Trained
 from anyscene.training.run_folder import ROLLOUTS, TrainingRun
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Sides", "make_reward", "run_grpo", "split_scenes"]
 
-BEFORE, AFTER, RESULT, REPORT, POLICY = "before", "after", "result.json", "report.html", "policy/policy.json"
+BEFORE, AFTER, RESULT, REPORT = "before", "after", "result.json", "report.html"
 FORMS = ("yes_no",)
 SCORES = ("all_correct", "strict", "soft")
 """What the result states first, before and after."""
@@ -170,8 +170,8 @@ def _whole(
         _evaluate(config, out / BEFORE, model, evaluator, sides, quiet)
         del model
     wait()
-    if (out / POLICY).is_file():
-        return _read_trained(out)
+    if (out / POLICY / "policy.json").is_file():
+        return Trained.read(out / POLICY)
     reward = make_reward(config, judge)
     policy = load_model(config.model, **config.model_options)
     run = TrainingRun(
@@ -190,7 +190,7 @@ def _whole(
     for tracker in run.trackers:
         tracker.finish()
     if main:
-        write_atomic(out / POLICY, _json({"load": trained.load, "options": trained.options}))
+        trained.write(out / POLICY)
     wait()
     return trained
 
@@ -300,7 +300,7 @@ def _conclude(
 ) -> dict[str, Any]:
     """The evaluation after, the comparison, the result."""
     metrics, sheets = TrainingRun(out, config.updates).metrics(), _sheets(out)
-    result: dict[str, Any] = {"updates": config.updates, "policy": {"load": trained.load, "options": trained.options}}
+    result: dict[str, Any] = {"updates": config.updates, "policy": {"load": trained.load, "options": dict(trained.options)}}
     if evaluator is not None:
         if not (out / AFTER / "scores.json").is_file():
             say("evaluating the trained policy", quiet=quiet)
@@ -355,14 +355,6 @@ def _claim(out: Path, config: GrpoConfig, sides: Sides) -> None:
     changed = differences(found, asked)
     if changed:
         raise RunError(f"{out} holds another run ({'; '.join(changed[:3])}). Choose another folder, or remove it.")
-
-
-def _read_trained(out: Path) -> Trained:
-    try:
-        found = json.loads((out / POLICY).read_text("utf-8"))
-        return Trained(str(found["load"]), dict(found["options"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        raise RunError(f"{out / POLICY} is damaged; remove the folder {out / 'policy'}, and the same command makes it again") from None
 
 
 def _json(value: Mapping[str, Any]) -> bytes:
