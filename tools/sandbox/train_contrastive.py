@@ -298,10 +298,10 @@ def main() -> None:
     if not chosen.measure_only:
         pairs = np.load(chosen.pairs)
         processor = make_processor()
+        processor.save_pretrained(chosen.out)  # before it is used: it would keep how it last cut and padded
         told = tokens_of(processor.tokenizer, [str(one) for one in pairs["captions"]])
         model = make_model(processor.tokenizer, chosen.patch)
         train(model, to_tensor(pairs["images"]), told, chosen.steps, chosen.batch).half().save_pretrained(chosen.out)
-        processor.save_pretrained(chosen.out)
     say(measured=measure(chosen.out, chosen.measure))
 
 
