@@ -1,8 +1,9 @@
-"""How long scoring takes: stored answers to all scores with their intervals, in a process of its own.
+"""How long scoring takes: a run's folder with stored answers to all scores with their intervals, in a process of its own.
 
-    python perf/scoring.py [--answers N] [--samples N]
+    python perf/scoring.py [--answers N] [--samples N] [--keep FOLDER]
 
 The answers are drawn, not judged: random probabilities to every yes/no question and every question with choices of generated scenes.
+They lie in the folder as `anyscene judge` leaves them, in one file for every block of media.
 """
 
 from __future__ import annotations
@@ -20,18 +21,17 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from anyscene import SceneSpace
-from anyscene.judges.store import answer_schema
-from anyscene.media import media_schema
-from anyscene.scoring import score_run
+from anyscene.evaluation import open_run, score_evaluation
+from anyscene.evaluation.run import _words, json_bytes, parquet_bytes
+from anyscene.judges.judging import MEDIA_PER_BLOCK
+from anyscene.judges.store import answer_schema, part_name, write_answers
+from anyscene.media import MediaEntry, MediaFolder, media_schema
+from anyscene.runs import write_manifest
 from anyscene.scoring.question_bank import QuestionBank, question_bank
 from anyscene.taxonomy import load_taxonomy
-from anyscene.taxonomy.taxonomy import RELATION_TYPES
-
-TABLES = ("records", "media", "answers")
 
 
 def make_run(answers: int, samples: int, seed: int = 0) -> tuple[pa.Table, pa.Table, pa.Table]:
@@ -93,20 +93,41 @@ def _asked(bank: QuestionBank) -> NDArray[np.bool_]:
     return asked
 
 
-def score_files(folder: Path) -> dict[str, float]:
-    """Reads a run's tables and scores them; what it took."""
+def write_run(folder: Path, records: pa.Table, media: pa.Table, answers: pa.Table, samples: int) -> None:
+    """The folder of a run, as the steps before scoring leave it."""
+    data = parquet_bytes(records)
+    model = {"name": "drawn", "revision": "", "modality": "image", "settings": {}}
+    scenes = {"n": records.num_rows, "sha256": hashlib.sha256(data).hexdigest()}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "scenes.parquet").write_bytes(data)
+    (folder / "words.json").write_bytes(json_bytes(_words(records, load_taxonomy())))
+    write_manifest(folder, {"kind": "evaluation", "scenes": scenes, "model": model, "seed": 0, "samples": samples})
+    store = folder / "answers" / "drawn"
+    for path in (folder / "media" / "drawn", store):
+        path.mkdir(parents=True)
+    MediaFolder(folder / "media" / "drawn").rewrite([MediaEntry(**row) for row in media.to_pylist()])
+    (store / "judge.json").write_bytes(json_bytes({"name": "drawn", "revision": "", "template": "t1"}))
+    block = np.asarray(pc.index_in(answers["media_sha256"], value_set=media["sha256"].combine_chunks())) // MEDIA_PER_BLOCK
+    answers = answers.take(pa.array(np.argsort(block, kind="stable")))
+    ends = np.cumsum(np.bincount(block)).tolist()
+    for number, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+        write_answers(store / part_name(number, 0), answers.slice(start, end - start))
+
+
+def score_folder(folder: Path) -> dict[str, float]:
+    """Scores a run; what it took, from an interpreter that has imported everything."""
+    run = open_run(folder)
     wall, cpu = time.perf_counter(), time.process_time()
-    records, media, answers = (pq.read_table(folder / f"{name}.parquet") for name in TABLES)
-    words = json.loads((folder / "words.json").read_text())
-    scores = score_run(records, media, answers, model="drawn", judge="drawn", **words)
-    scores.rows_table()
+    found = score_evaluation(run)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
     return {
-        "answers": answers.num_rows,
-        "scenes": records.num_rows,
-        "estimates": sum(len(group) * 3 for group in scores.summary["by"].values()) + len(scores.summary["scores"]),
-        "wall_s": round(time.perf_counter() - wall, 2),
-        "cpu_s": round(time.process_time() - cpu, 2),
+        "answers": found["questions"]["expected"],
+        "files": len(list((folder / "answers").rglob("*.parquet"))),
+        "scenes": found["scenes"],
+        "estimates": sum(len(group) * 3 for group in found["by"].values()) + len(found["scores"]),
+        "wall_s": round(wall, 2),
+        "cpu_s": round(cpu, 2),
         "peak_mib": round(peak),
     }
 
@@ -116,24 +137,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="How long scoring takes.")
     parser.add_argument("--answers", type=int, default=1_000_000)
     parser.add_argument("--samples", type=int, default=1)
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="make the run in this folder and leave it there")
     parser.add_argument("--folder", type=Path, help="score the run in this folder, made before")
     options = parser.parse_args()
     if options.folder:
-        print(json.dumps(score_files(options.folder)))
+        print(json.dumps(score_folder(options.folder)))
         return
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for table, data in zip(TABLES, make_run(options.answers, options.samples), strict=True):
-            pq.write_table(data, folder / f"{table}.parquet")
-        taxonomy = load_taxonomy()
-        types = {
-            word: RELATION_TYPES[kind] for word, kind in zip(taxonomy.relations.names, taxonomy.relations.type_index.tolist(), strict=True)
-        }
-        classes = {
-            word: taxonomy.classes[own] for word, own in zip(taxonomy.objects.names, taxonomy.objects.class_index.tolist(), strict=True)
-        }
-        (folder / "words.json").write_text(json.dumps({"relation_types": types, "object_classes": classes}))
-        command = [sys.executable, __file__, "--folder", name]
+        folder = options.keep or Path(name) / "run"
+        write_run(folder, *make_run(options.answers, options.samples), options.samples)
+        command = [sys.executable, __file__, "--folder", str(folder)]
         found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     print("\n".join(f"{key:>12}  {value:,}" for key, value in found.items()))
 

@@ -96,6 +96,13 @@ def test_impossible_values_are_refused(tmp_path):
             read_answers(folder)
 
 
+def test_of_many_files_the_one_with_impossible_values_is_named(tmp_path):
+    for number, p_yes in enumerate((0.5, 1.5, 0.5)):
+        write_answers(tmp_path / part_name(number, 0), table(Answer(p_yes, 1.0, ""), judge=f"j{number}"))
+    with pytest.raises(RecordError, match=r"part-00001\.parquet"):
+        read_answers(tmp_path)
+
+
 def test_a_folder_without_answers_and_a_strange_table_are_named(tmp_path):
     with pytest.raises(RecordError, match="no answers"):
         read_answers(tmp_path)

@@ -2,6 +2,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from anyscene.errors import MediaError, RunError
 from anyscene.media import Media, MediaEntry, MediaFolder, media_schema
@@ -51,6 +53,45 @@ def test_a_damaged_line_is_named_with_its_number(folder):
     folder.manifest.write_bytes(folder.manifest.read_bytes() + b"{}\n")
     with pytest.raises(RunError, match=r"manifest\.jsonl, line 2"):
         folder.entries()
+
+
+words = st.text(max_size=8)
+whole = st.integers(0, 2**40)
+entries_of_any_kind = st.builds(
+    MediaEntry, words, whole, st.integers(0, 3), whole, words, st.none() | words, st.sampled_from(["made", "failed"]), words, words
+)
+
+
+@given(st.lists(entries_of_any_kind, max_size=6))
+def test_the_table_is_that_of_the_entries(tmp_path_factory, entries):
+    folder = MediaFolder(tmp_path_factory.mktemp("media"))
+    folder.append(entries)
+    assert folder.table().equals(folder.table(folder.entries()))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"record_id": "r2", "index": 2, "sample": 0, "seed": 1, "file": "", "sha256": null, "status": "failed"}\n',  # no reason: fine
+        b'{"record_id": "r2", "index": 2, "sample": 0, "seed": 1, "file": "", "sha256": null, "status": "failed", "reason": ""',  # torn
+    ],
+)
+def test_the_table_takes_what_the_entries_take(folder, line):
+    folder.append([made(folder, 1)])
+    folder.manifest.write_bytes(folder.manifest.read_bytes() + line)
+    table = folder.table()
+    assert table.equals(folder.table(folder.entries()))
+    assert table["record_id"].to_pylist() == (["r1", "r2"] if line.endswith(b"\n") else ["r1"])
+
+
+@pytest.mark.parametrize(
+    "line", [b"{}", b"", b"[]", b"{", b'{"record_id": "r2", "mood": 1}', b'{"record_id": "r2"} {"record_id": "r3"}', b"\xff"]
+)
+def test_a_damaged_line_is_named_by_the_table_too(folder, line):
+    folder.append([made(folder, 1)])
+    folder.manifest.write_bytes(folder.manifest.read_bytes() + line + b"\n")
+    with pytest.raises(RunError, match=r"manifest\.jsonl, line 2"):
+        folder.table()
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove"])

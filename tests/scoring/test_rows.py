@@ -10,7 +10,7 @@ import pytest
 
 from anyscene.errors import RecordError, SpecError
 from anyscene.language.question import Question
-from anyscene.scoring.question_bank import question_bank
+from anyscene.scoring.question_bank import coded, question_bank
 from anyscene.scoring.rows import ROW_STATUSES, score_rows
 
 GRAPH = {
@@ -160,6 +160,14 @@ def test_records_with_words_as_dictionaries_read_the_same(build: Any) -> None:
     assert first.parent.tolist() == second.parent.tolist() and len(first.parent) > 40
     expected = [Question.from_dict(one).key for row in plain["questions"].to_pylist() for one in row]
     assert [first.key.words[code] for code in first.key.index] == expected
+
+
+@pytest.mark.parametrize("words", [["b", "a", "unused"], ["a", "b", "a"], ["b", None, "a"]])
+def test_words_as_dictionaries_are_coded_as_they_would_be_as_text(words: list[str | None]) -> None:
+    column = pa.DictionaryArray.from_arrays(pa.array([1, 0, None, 1, 0], pa.int32()), pa.array(words, pa.string()))
+    found, plain = coded(column), coded(column.cast(pa.string()))
+    assert found.words == plain.words
+    assert found.index.tolist() == plain.index.tolist()
 
 
 def test_dependencies_become_edges_between_rows_of_one_media(build: Any) -> None:

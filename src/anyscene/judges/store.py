@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from anyscene.runs import write_atomic
 __all__ = ["AnswerRow", "answer_schema", "answer_table", "part_name", "read_answer_file", "read_answers", "write_answers"]
 
 
+@cache
 def answer_schema() -> pa.Schema:
     """The Arrow schema of the store."""
     text, real = pa.string(), pa.float64()
@@ -87,20 +89,26 @@ def read_answer_file(path: Path) -> pa.Table:
     Raises:
         RecordError: it is damaged or holds something else.
     """
+    table = _read(path)
+    _check(table, path)
+    return table
+
+
+def _read(path: Path) -> pa.Table:
+    """The rows of a file, whatever their values."""
     hint = "Remove the file and judge the run again: only what is missing is asked."
     try:
-        table = pq.read_table(path, page_checksum_verification=True, partitioning=None)
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:  # a store has a thousand small files: no dataset, no threads
+            table = file.read(use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise RecordError(f"{path}: not a readable file of answers ({str(error).splitlines()[0]}). {hint}") from None
     missing = [name for name in answer_schema().names if name not in table.column_names]
     if missing:
         raise RecordError(f"{path}: no file of answers: it lacks the columns {', '.join(missing)}")
     try:
-        table = table.select(answer_schema().names).cast(answer_schema())
+        return table if table.schema.equals(answer_schema()) else table.select(answer_schema().names).cast(answer_schema())
     except (pa.ArrowException, ValueError) as error:
         raise RecordError(f"{path}: no file of answers: {error}") from None
-    _check(table, path)
-    return table
 
 
 def read_answers(path: str | Path) -> pa.Table:
@@ -115,7 +123,15 @@ def read_answers(path: str | Path) -> pa.Table:
     files = sorted(path.glob("*.parquet"), key=lambda file: file.stem) if path.is_dir() else []
     if not files:
         raise RecordError(f"{path}: there are no answers here; a store is a folder of Parquet files, as anyscene judge writes it")
-    return _latest(pa.concat_tables([read_answer_file(file) for file in files]))
+    tables = [_read(file) for file in files]
+    whole = pa.concat_tables(tables)
+    try:
+        _check(whole, path)
+    except RecordError:
+        for file, own in zip(files, tables, strict=True):
+            _check(own, file)  # of one file: it is the one to name
+        raise
+    return _latest(whole)
 
 
 def _check(table: pa.Table, path: Path) -> None:
@@ -133,12 +149,20 @@ def _check(table: pa.Table, path: Path) -> None:
 
 def _latest(table: pa.Table) -> pa.Table:
     """Each key once: answers before failures, later rows before earlier ones; in the order of the rows that stay."""
-    names = ["media_sha256", "question_key", "judge", "revision", "template"]
-    codes = np.zeros(table.num_rows, dtype=np.int64)
-    for name in names:  # one number a key, without a hash join over five columns of text
+    codes, largest = np.zeros(table.num_rows, dtype=np.int64), 1
+    for name in (
+        "media_sha256",
+        "question_key",
+        "judge",
+        "revision",
+        "template",
+    ):  # one number a key, without a hash join over five columns
         own = np.asarray(table[name].combine_chunks().dictionary_encode().indices)
-        codes = np.unique(codes * (int(own.max(initial=0)) + 1) + own, return_inverse=True)[1].ravel()
-    if not table.num_rows or int(codes.max()) + 1 == table.num_rows:
+        different = int(own.max(initial=0)) + 1
+        if largest * different >= 2**63:
+            codes, largest = np.unique(codes, return_inverse=True)[1].ravel(), table.num_rows
+        codes, largest = codes * different + own, largest * different
+    if (np.diff(np.sort(codes)) > 0).all():
         return table
     failed = np.asarray(pc.equal(table["status"], "failed"))
     order = np.lexsort(

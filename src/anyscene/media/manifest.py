@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json as pj
 
 from anyscene.errors import MediaError, RunError
 from anyscene.media.media import Media, read_media
@@ -24,6 +26,8 @@ __all__ = ["MEDIA_STATUSES", "MediaEntry", "MediaFolder", "media_schema"]
 MANIFEST = "manifest.jsonl"
 MEDIA_STATUSES = ("made", "failed", "refused", "missing")
 FILES_PER_FOLDER = 1000
+MOST_AT_ONCE = 1 << 24
+"""Bytes of a manifest that are parsed together; a longer line is read in the slow way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +185,32 @@ class MediaFolder:
         return data
 
     def table(self, entries: Iterable[MediaEntry] | None = None) -> pa.Table:
-        """Entries as a table of ``media_schema``; those of the manifest unless others are given."""
+        """Entries as a table of ``media_schema``; those of the manifest unless others are given.
+
+        Raises:
+            RunError: as ``entries``.
+        """
+        if entries is None and (whole := self._whole()) is not None:
+            return whole
         rows = self.entries() if entries is None else list(entries)
         return pa.table({name: [getattr(entry, name) for entry in rows] for name in media_schema().names}, media_schema())
+
+    def _whole(self) -> pa.Table | None:
+        """The table of a manifest in order, read at once; None where lines must be looked at one by one."""
+        strict = pj.ParseOptions(explicit_schema=media_schema(), unexpected_field_behavior="error")
+        try:
+            data = self.manifest.read_bytes()
+            table = pj.read_json(pa.BufferReader(data), pj.ReadOptions(block_size=MOST_AT_ONCE), strict)
+        except (OSError, pa.ArrowException):
+            return None
+        made = pc.equal(table["status"], "made")
+        lacking = [
+            name for name in table.column_names if table[name].filter(made).null_count or (table[name].null_count and name != "sha256")
+        ]
+        if lacking or not data.endswith(b"\n") or table.num_rows != data.count(b"\n"):
+            return None
+        keys = table.group_by(["record_id", "sample"]).aggregate([])
+        return table if keys.num_rows == table.num_rows else None
 
     def __iter__(self) -> Iterator[MediaEntry]:
         return iter(self.entries())

@@ -20,6 +20,8 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
+BLOCK = 20_000
+"""Questions whose keys are made at a time: the texts of a million cost more to keep than to hash."""
 _ELEMENT = re.compile(r"(?:o(\d+)(?:\.a(\d+))?|r(\d+)|s(\d+))")
 _FIELDS = ("id", "kind", "form", "text", "answer", "choices", "depends_on", "elements", "foil")
 
@@ -101,11 +103,14 @@ def coded(column: pa.Array | pa.ChunkedArray) -> Codes:
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(array, pa.ChunkedArray):  # several chunks that are too large for one
         array = pa.concat_arrays(array.chunks)
-    if pa.types.is_dictionary(array.type):
-        array = array.cast(array.type.value_type)
-    array = array.cast(pa.string()).dictionary_encode()
-    indices = array.indices.fill_null(-1)
-    return Codes(np.asarray(indices).astype(np.int64), tuple(array.dictionary.to_pylist()))
+    if pa.types.is_dictionary(array.type) and not array.dictionary.null_count and len(array.dictionary.unique()) == len(array.dictionary):
+        ranked = array.indices.dictionary_encode()  # numbers are told apart faster than the words that they stand for
+        words = array.dictionary.take(ranked.dictionary)
+    else:
+        plain = array.cast(array.type.value_type) if pa.types.is_dictionary(array.type) else array
+        ranked = plain.cast(pa.string()).dictionary_encode()
+        words = ranked.dictionary
+    return Codes(np.asarray(ranked.indices.fill_null(-1)).astype(np.int64), tuple(words.cast(pa.string()).to_pylist()))
 
 
 def flat_list(column: pa.Array) -> tuple[Ints, pa.Array]:
@@ -179,19 +184,19 @@ def _where(records: pa.Table, record: Ints, wrong: Bools) -> str:
 
 
 def _keys(form: Codes, text: pa.Array, choices: Codes, choice_start: Ints) -> Codes:
-    """``question_key`` of every question; each distinct one is hashed once."""
-    many = np.diff(choice_start) > 0
-    short = pc.binary_join_element_wise(form.text().cast(pa.string()), text, "\0")
-    if many.any():
-        lists = pa.ListArray.from_arrays(pa.array(choice_start.astype(np.int32)), choices.text().cast(pa.string()))
-        long = pc.binary_join_element_wise(short, pc.binary_join(lists, "\0"), "\0")
-        short = pc.if_else(pa.array(many), long, short)
-    asked = short.dictionary_encode()
-    digest = hashlib.sha256
-    digests = np.frombuffer(b"".join([digest(one).digest() for one in asked.dictionary.cast(pa.binary()).to_pylist()]), dtype=np.uint8)
-    text = digests.reshape(-1, 32)[:, :8].tobytes().hex()
-    keys = tuple([text[place : place + 16] for place in range(0, len(text), 16)])
-    return Codes(np.asarray(asked.indices).astype(np.int64), keys)
+    """``question_key`` of every question."""
+    many = pa.array(np.diff(choice_start) > 0)
+    lists = pa.ListArray.from_arrays(pa.array(choice_start.astype(np.int32)), choices.text().cast(pa.string()))
+    forms = form.text().cast(pa.string())
+    digests, digest = bytearray(), hashlib.sha256
+    for first in range(0, len(text), BLOCK):
+        own = pc.binary_join_element_wise(forms.slice(first, BLOCK), text.slice(first, BLOCK), "\0")
+        long = pc.binary_join_element_wise(own, pc.binary_join(lists.slice(first, BLOCK), "\0"), "\0")
+        asked = pc.if_else(many.slice(first, BLOCK), long, own).cast(pa.binary())
+        digests += b"".join([digest(one).digest()[:8] for one in asked.to_pylist()])
+    found, index = np.unique(np.frombuffer(digests, dtype=">u8").astype(np.uint64), return_inverse=True)
+    names = found.astype(">u8").tobytes().hex()
+    return Codes(index.ravel().astype(np.int64), tuple([names[place : place + 16] for place in range(0, len(names), 16)]))
 
 
 def _gold_choice(gold: Codes, start: Ints, choices: Codes) -> Ints:

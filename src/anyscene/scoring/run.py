@@ -151,13 +151,14 @@ def score_run(
     truth = truth_of_rows(rows, labels)
     samples = samples if samples is not None else int(rows.sample.max(initial=-1)) + 1
     wanted: dict[tuple[str, ...], Terms] = {("scores", name): [(1.0, Mean.of(values))] for name, values in by_scene.items()}
-    wanted[("scores", "balanced_accuracy")] = _balanced(rows, np.ones(len(rows), dtype=np.bool_))
+    wanted[("scores", "balanced_accuracy")] = _balanced(rows, np.arange(len(rows)))
     groups = groups_of(rows.bank, rows.question, rows.complexity[rows.row_scene])
     for (dimension, name), mask in groups.items():
-        shown = mask & shown_rows(rows, dimension)
+        own = np.flatnonzero(mask)
+        shown = own[shown_rows(rows, dimension)[own]]
         wanted[(dimension, name, "soft")] = [(1.0, Mean.over(rows.row_scene[shown], rows.value[shown], rows.scenes))]
         wanted[(dimension, name, "strict")] = [(1.0, Mean.over(rows.row_scene[shown], rows.credit[shown], rows.scenes))]
-        wanted[(dimension, name, "balanced_accuracy")] = _balanced(rows, mask)
+        wanted[(dimension, name, "balanced_accuracy")] = _balanced(rows, own)
     quality = _quality_terms(rows, truth)
     wanted |= {("quality", *key): terms for key, terms in quality.items()}
     found = bootstrap({"\0".join(key): terms for key, terms in wanted.items()}, seed=seed, number=resamples, level=level)
@@ -233,11 +234,11 @@ def shown_rows(rows: Rows, dimension: str) -> Bools:
     return rows.faithful
 
 
-def _balanced(rows: Rows, mask: Bools) -> Terms:
-    """Half the share right where yes is right, half where no is right, over yes/no questions."""
-    yes_no = mask & rows.yes_no
-    gold = rows.gold_yes
-    sides = (yes_no & gold, yes_no & ~gold)
+def _balanced(rows: Rows, own: Ints) -> Terms:
+    """Half the share right where yes is right, half where no is right, over those of some rows that are yes/no questions."""
+    own = own[rows.yes_no[own]]
+    gold = rows.gold_yes[own]
+    sides = (own[gold], own[~gold])
     return [(0.5, Mean.over(rows.row_scene[side], rows.credit[side], rows.scenes)) for side in sides]
 
 

@@ -314,11 +314,9 @@ def _interval(
         below = (np.searchsorted(drawn, value - slack) + np.searchsorted(drawn, value + slack, side="right")) / 2
         shift = normal_quantile(min(max(below / len(drawn), 0.5 / len(drawn)), 1 - 0.5 / len(drawn)))
         acceleration = float((influence**3).sum() / (6 * spread**1.5))
-    ends = []
-    for side in (-z, z):
-        moved = shift + (shift + side) / max(1e-3, 1 - acceleration * (shift + side))
-        ends.append(float(np.quantile(drawn, _NORMAL.cdf(moved))))
-    return Estimate(value, *_within(min(ends[0], value), max(ends[1], value), bounds), n)
+    moved = [shift + (shift + side) / max(1e-3, 1 - acceleration * (shift + side)) for side in (-z, z)]
+    low, high = np.quantile(drawn, [_NORMAL.cdf(one) for one in moved]).tolist()
+    return Estimate(value, *_within(min(low, value), max(high, value), bounds), n)
 
 
 def _within(low: float, high: float, bounds: tuple[float, float] | None) -> tuple[float, float]:
