@@ -146,6 +146,13 @@ class Denoiser:
             return replace(request, kwargs={**request.kwargs, **asked})
         return replace(request, args=(latents.to(request.args[0].dtype), times, *request.args[2:]))
 
+    def in_pipeline(self, latents: Tensor, request: Request) -> Tensor:
+        """Latents in the precision that the pipeline has them in; mixed precision makes float32 of what the denoiser gives."""
+        if self.family.listed:
+            return latents
+        asked = request.args[0] if request.args else request.kwargs["hidden_states"]
+        return latents.to(asked.dtype)
+
     def batch(self, request: Request) -> int:
         """Of how many pictures the denoiser was asked at once."""
         asked = request.args[0] if request.args else request.kwargs["hidden_states"]

@@ -20,7 +20,7 @@ from anyscene.models.diffusers import DiffusersModel
 from anyscene.models.painting import media_seed
 from anyscene.rewards import Reward, Score
 from anyscene.training.config import GrpoConfig
-from anyscene.training.policies import Trained
+from anyscene.training.policies import POLICY, Trained, learning_rate_factor, rollout_seed
 from anyscene.training.run_folder import Rollouts, TrainingRun
 
 if TYPE_CHECKING:
@@ -28,11 +28,9 @@ if TYPE_CHECKING:
 
     from anyscene.training.denoiser import Denoiser
 
-__all__ = ["learning_rate_at", "train_diffusion"]
+__all__ = ["train_diffusion"]
 
 STATE = "state.pt"
-LAST_RATE = 0.1
-"""Where the cosine ends, in units of its height."""
 
 
 def train_diffusion(
@@ -65,17 +63,6 @@ def train_diffusion(
         if model.options.get(option) not in (None, "none", False):
             raise SpecError(f"model_options.{option}: not while a model is trained")
     return _Loop(model, reward, records, config, run).run()
-
-
-def learning_rate_at(step: int, config: GrpoConfig) -> float:
-    """The learning rate of the gradient step with this number, from 0: a straight rise, then constant or a cosine down to a tenth."""
-    settings = config.optimization
-    if step < settings.warmup:
-        return settings.learning_rate * (step + 1) / settings.warmup
-    if settings.schedule == "constant":
-        return settings.learning_rate
-    done = (step - settings.warmup) / max(1, config.updates - 1 - settings.warmup)
-    return settings.learning_rate * (LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +100,7 @@ class _Loop:
         self.trainable = Trainable(model.pipe, self.denoiser, config.lora, settings.precision, media_seed(config.seed, "lora", 0))
         if settings.gradient_checkpointing:
             self.denoiser.module.enable_gradient_checkpointing()
+        self.rate = learning_rate_factor(settings, config.updates)
         self.share = self._share()
         self.batch = self._batch()
         kind = Nft if config.algorithm == "nft" else FlowGrpo
@@ -185,8 +173,8 @@ class _Loop:
         media: list[Media | None] = []
         memories = []
         for part in _parts(len(wanted), self.batch):
-            seeds = [media_seed(self.config.seed, f"rollout/{round_}", place) for place in places[part]]
-            generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+            seeds = [rollout_seed(self.config.seed, round_, place) for place in places[part]]
+            generators = [torch.Generator().manual_seed(one) for one in seeds]
             made, memory = self.algorithm.draw([str(one["caption"]) for one in wanted[part]], generators, places[part], round_)
             media += [one if isinstance(one, Media) else None for one in made]
             memories.append(memory)
@@ -209,7 +197,7 @@ class _Loop:
 
     def _step(self, batches: Sequence[_Batch], step: int, first: bool) -> dict[str, float]:
         """One gradient step. ``first``: on these rollouts, so by the policy that made them."""
-        rate = learning_rate_at(step, self.config)
+        rate = self.config.optimization.learning_rate * self.rate(step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         passes = self.algorithm.passes
@@ -295,7 +283,7 @@ class _Loop:
             self.accelerator.scaler.load_state_dict(state["scaler"])
 
     def _finish(self) -> Trained:
-        folder = self.training.folder / "policy"
+        folder = self.training.folder / POLICY
         self.algorithm.close()
         kept = self.trainable.parameters if self.ema is None else self.ema.shadow_params
         if self.accelerator.is_main_process:

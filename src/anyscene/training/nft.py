@@ -66,7 +66,7 @@ class Nft:
 
         def keep(pipe: Any, index: int, time: Any, values: dict[str, Any]) -> dict[str, Any]:
             kept["latents"] = values["latents"]
-            return {}
+            return {"latents": self._denoiser.in_pipeline(values["latents"], requests[0])}
 
         steps = {} if self._config.rollout.steps is None else {"num_inference_steps": self._config.rollout.steps}
         with torch.no_grad(), self._trainable.swapped(self._old), self._denoiser.recording(first=True) as requests:
@@ -97,6 +97,8 @@ class Nft:
                 old = self._denoiser.clean(self._denoiser.ask(request).float(), latents, shares, self._kind)
         clip = settings.advantage_clip
         loss = clip * nft_loss(new, old, drawn.latents, goodness(advantages, clip), strength)
+        if self._kind == "epsilon":  # an error in the noise is one in the picture times noise over signal, without end as signal ends
+            loss = loss * shares[0]
         figures: dict[str, Tensor] = {}
         if self._reference is not None:
             with torch.no_grad(), self._trainable.swapped(self._reference):
