@@ -333,19 +333,8 @@ def test_two_processes_learn_what_one_learns(folder: Folder, tmp_path: Path) -> 
     _, run, _ = train(config, tmp_path / "one")
     (tmp_path / "config.json").write_text(config.model_dump_json())
     (tmp_path / "script.py").write_text(SCRIPT.format(here=str(Path(__file__).parent)))
-    launch = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--cpu",
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-        "--mixed_precision",
-        "no",
-    ]
-    command = [*launch, "--dynamo_backend", "no", "script.py", "config.json", "two"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]  # what accelerate launch runs
+    command = [*launch, "script.py", "config.json", "two"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("processes 2") == 2
