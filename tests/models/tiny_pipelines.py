@@ -11,6 +11,7 @@ from diffusers import (
     AutoencoderKL,
     AutoencoderKLLTXVideo,
     DDIMScheduler,
+    EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
@@ -22,6 +23,7 @@ from diffusers import (
     ShapEPipeline,
     StableDiffusion3Pipeline,
     StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
 from diffusers.pipelines.shap_e.renderer import ShapERenderer
@@ -113,6 +115,35 @@ def stable_diffusion() -> Any:
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
+    )
+
+
+def stable_diffusion_xl() -> Any:
+    tokenizer = clip_tokenizer()
+    unet = UNet2DConditionModel(
+        sample_size=16,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=(16, 32),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=64,
+        attention_head_dim=8,
+        norm_num_groups=8,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=6 * 8 + 32,
+    )
+    return StableDiffusionXLPipeline(
+        vae=_vae(),
+        text_encoder=CLIPTextModel(_clip_config(tokenizer)),
+        text_encoder_2=CLIPTextModelWithProjection(_clip_config(tokenizer)),
+        tokenizer=tokenizer,
+        tokenizer_2=clip_tokenizer(),
+        unet=unet,
+        scheduler=EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", timestep_spacing="leading"),
+        add_watermarker=False,
     )
 
 
@@ -243,7 +274,7 @@ def shap_e() -> Any:
     )
 
 
-BUILD = {"sd": stable_diffusion, "sd3": stable_diffusion_3, "flux": flux, "ltx": ltx, "shap_e": shap_e}
+BUILD = {"sd": stable_diffusion, "sdxl": stable_diffusion_xl, "sd3": stable_diffusion_3, "flux": flux, "ltx": ltx, "shap_e": shap_e}
 
 
 def save(kind: str, folder: Path) -> Path:

@@ -29,6 +29,7 @@ pytestmark = [
 
 CALL: dict[str, dict[str, Any]] = {
     "sd": {"height": 32, "width": 32, "guidance_scale": 1.0},
+    "sdxl": {"height": 32, "width": 32, "guidance_scale": 1.0},
     "sd3": {"height": 32, "width": 32, "guidance_scale": 1.0, "max_sequence_length": 77},
     "flux": {"height": 16, "width": 16, "max_sequence_length": 48},
 }

@@ -39,6 +39,7 @@ pytestmark = [
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "sd": {"height": 16, "width": 16},
+    "sdxl": {"height": 16, "width": 16},
     "sd3": {"height": 16, "width": 16, "guidance": 3.0, "call": {"max_sequence_length": 77}},
     "flux": {"height": 16, "width": 16, "call": {"max_sequence_length": 48}},
 }
@@ -118,7 +119,7 @@ def weights(out: Path) -> list[Any]:
 
 
 @pytest.mark.parametrize("rank", [0, 4])
-@pytest.mark.parametrize(("kind", "guidance"), [("sd", 5.0), ("sd3", 1.0), ("sd3", 4.0), ("flux", 1.0)])
+@pytest.mark.parametrize(("kind", "guidance"), [("sd", 5.0), ("sdxl", 5.0), ("sd3", 1.0), ("sd3", 4.0), ("flux", 1.0)])
 def test_before_an_update_the_ratio_is_exactly_1(kind: str, guidance: float, rank: int, folder: Folder, tmp_path: Path) -> None:
     _, run, _ = train(configure(kind, folder, **{"rollout.guidance": guidance, "lora.rank": rank, "optimization.kl": 0.01}), tmp_path)
     figures = run.metrics()
@@ -267,7 +268,7 @@ def test_an_interrupted_run_ends_in_the_weights_of_an_unbroken_one(
 # ---- what is kept ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["sd", "sd3", "flux"])
+@pytest.mark.parametrize("kind", ["sd", "sdxl", "sd3", "flux"])
 def test_lora_weights_give_the_same_pictures_when_stock_diffusers_loads_them(kind: str, folder: Folder, tmp_path: Path) -> None:
     config = configure(kind, folder, **{"lora.rank": 4, "lora.alpha": 16, "optimization.learning_rate": 0.05})
     trained, _, model = train(config, tmp_path)

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from anyscene.errors import AnySceneError, MissingExtraError, SpecError
 from anyscene.media import Media
@@ -74,6 +74,27 @@ class _Batch:
     known: Tensor
 
 
+class _Algorithm(Protocol):
+    """What `FlowGrpo` and `Nft` have in common."""
+
+    @property
+    def passes(self) -> int: ...
+
+    def draw(self, captions: Sequence[str], generators: Sequence[Any], places: Sequence[int], round_: int) -> tuple[Any, Any]: ...
+
+    def loss(self, memory: Any, advantages: Tensor, number: int, module: Any) -> tuple[Tensor, dict[str, Tensor]]: ...
+
+    def stepped(self) -> None: ...
+
+    def updated(self, rounds: int) -> None: ...
+
+    def state(self) -> dict[str, Any]: ...
+
+    def load_state(self, state: dict[str, Any]) -> None: ...
+
+    def close(self) -> None: ...
+
+
 class _Loop:
     def __init__(
         self,
@@ -103,8 +124,8 @@ class _Loop:
         self.rate = learning_rate_factor(settings, config.updates)
         self.share = self._share()
         self.batch = self._batch()
-        kind = Nft if config.algorithm == "nft" else FlowGrpo
-        self.algorithm: Any = kind(model, self.denoiser, self.trainable, config)
+        kind: Callable[..., _Algorithm] = Nft if config.algorithm == "nft" else FlowGrpo
+        self.algorithm: _Algorithm = kind(model, self.denoiser, self.trainable, config)
         self.module = self.accelerator.prepare(self.denoiser.module)
         optimizer = torch.optim.AdamW(
             self.trainable.parameters, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay

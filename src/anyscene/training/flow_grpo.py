@@ -96,11 +96,11 @@ class FlowGrpo:
         """How often the denoiser is asked about each picture in learning."""
         return len(self._learnt)
 
-    def loss(self, path: _Path, advantages: Tensor, number: int, module: Any) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, memory: _Path, advantages: Tensor, number: int, module: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of one pass over a batch.
 
         Args:
-            path: how it was made.
+            memory: how it was made.
             advantages: ``(batch,)``.
             number: of the pass.
             module: the denoiser, as it is called to learn.
@@ -108,7 +108,7 @@ class FlowGrpo:
         Returns:
             ``(batch,)`` losses; and figures: ``kl``, ``clipped`` (a share) and ``deviation`` (the largest of the ratio from 1).
         """
-        request, step = path.requests[number], path.steps[number]
+        request, step = memory.requests[number], memory.steps[number]
         settings = self._config.optimization
         clip = CLIP_RANGE if settings.clip_range is None else settings.clip_range
         mean, std = self._scheduler.transition(step.index, self._denoiser.ask(request, self._guidance, module), step.before)

@@ -81,14 +81,14 @@ class Nft:
         """How often the denoiser is asked about each picture in learning."""
         return self._config.nft.samples
 
-    def loss(self, drawn: _Drawn, advantages: Tensor, number: int, module: Any) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, memory: _Drawn, advantages: Tensor, number: int, module: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of one pass over a batch, at one moment of the path for each picture. As `FlowGrpo.loss`, with the figure ``kl``."""
         settings, strength = self._config.optimization, self._config.nft.strength
-        times, noise = self._mix(drawn, number)
+        times, noise = self._mix(memory, number)
         shares = self._denoiser.mixing(self._model.pipe.scheduler, times)
         wide = [one.reshape(-1, *[1] * (noise.ndim - 1)) for one in shares]
-        latents = wide[0] * drawn.latents + wide[1] * noise
-        request = self._denoiser.at(drawn.request, latents, times)
+        latents = wide[0] * memory.latents + wide[1] * noise
+        request = self._denoiser.at(memory.request, latents, times)
         prediction = self._denoiser.ask(request, module=module).float()
         new = self._denoiser.clean(prediction, latents, shares, self._kind)
         old = new.detach()
@@ -96,7 +96,7 @@ class Nft:
             with torch.no_grad(), self._trainable.swapped(self._old):
                 old = self._denoiser.clean(self._denoiser.ask(request).float(), latents, shares, self._kind)
         clip = settings.advantage_clip
-        loss = clip * nft_loss(new, old, drawn.latents, goodness(advantages, clip), strength)
+        loss = clip * nft_loss(new, old, memory.latents, goodness(advantages, clip), strength)
         if self._kind == "epsilon":  # an error in the noise is one in the picture times noise over signal, without end as signal ends
             loss = loss * shares[0]
         figures: dict[str, Tensor] = {}
