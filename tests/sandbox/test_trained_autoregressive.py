@@ -53,7 +53,7 @@ def test_it_draws_much_of_what_clean_captions_ask_for(model: Model, captions: Mo
                 for one, question in zip(answers, questions, strict=True)
             )
         )
-    assert 0.3 < np.mean(right) < 0.95  # there is room to improve
+    assert 0.35 < np.mean(right) < 0.95  # there is room to improve
 
 
 def test_a_picture_does_not_depend_on_its_neighbours(model: Model) -> None:

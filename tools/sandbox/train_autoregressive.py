@@ -2,6 +2,8 @@
 
     python tools/sandbox/captions.py pairs.npz 40000
     python tools/sandbox/train_autoregressive.py pairs.npz OUT            (one core; see the log for times)
+    python tools/sandbox/captions.py more.npz 120000
+    python tools/sandbox/train_autoregressive.py more.npz MORE --start-from OUT --seed 3 --steps 2600      (with OUT/vqmodel in MORE)
     python tools/sandbox/train_autoregressive.py --judge-only OUT         (the shares in the log's last lines, measured again)
 
 The pictures have 32 x 32 pixels and become 8 x 8 tokens of a codebook of 1024. The text tokenizer is a byte-level ``Qwen2Tokenizer``
