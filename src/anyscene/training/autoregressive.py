@@ -14,6 +14,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from anyscene.errors import MissingExtraError, RunError, SpecError
@@ -23,7 +24,7 @@ from anyscene.rewards import Reward
 from anyscene.training.config import GrpoConfig
 from anyscene.training.policies import POLICY, Trained, learning_rate_factor
 from anyscene.training.run_folder import Rollouts, TrainingRun
-from anyscene.weights import quiet_loading
+from anyscene.weights import load_errors, one_line, quiet_loading
 
 if TYPE_CHECKING:
     from anyscene.training.autoregressive_policy import PicturePolicy
@@ -104,7 +105,8 @@ class _Training:
         if self.adapted is None:
             self.policy.float().requires_grad_(True)  # small steps are lost on weights of half precision; the arithmetic may be
         if config.optimization.gradient_checkpointing:
-            self.policy.language.gradient_checkpointing_enable({"use_reentrant": False})
+            language = self.policy.language  # newer versions of transformers have another word for it
+            getattr(language, "activation_checkpointing_enable", language.gradient_checkpointing_enable)({"use_reentrant": False})
         self.reference = self._reference()
         self.weights = {name: one for name, one in self.policy.named_parameters() if one.requires_grad}
         tuned = config.optimization
@@ -171,6 +173,7 @@ class _Training:
                 logging_steps=1,
                 logging_nan_inf_filter=False,
                 log_level="error",
+                log_level_replica="error",
                 report_to=[],
                 save_strategy="no",
                 disable_tqdm=True,
@@ -314,9 +317,9 @@ class _Training:
             self.schedule.load_state_dict(state["schedule"])
             if self.ema is not None:
                 self.ema.load_state_dict(state["ema"])
-        except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError) as error:
+        except (*load_errors(), EOFError, IndexError, UnpicklingError) as error:
             raise RunError(
-                f"{folder}: this checkpoint cannot be read ({' '.join(str(error).split())[:160]}); remove it to go on from the one before"
+                f"{folder}: this checkpoint cannot be read ({one_line(error, 160)}); remove it to go on from the one before"
             ) from None
         self._scaler_state = state["scaler"] or {}
         return int(update)

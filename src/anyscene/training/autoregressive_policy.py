@@ -21,6 +21,7 @@ from anyscene.errors import SpecError
 from anyscene.models.janus import Janus
 from anyscene.models.simplear import SimpleAR
 from anyscene.training.config import Lora
+from anyscene.weights import quiet_loading
 
 __all__ = ["AdaptersOff", "Head", "JanusPolicy", "PicturePolicy", "SimpleARPolicy", "add_lora", "drawing", "policy_of", "tokens_in_picture"]
 
@@ -69,7 +70,7 @@ class PicturePolicy(torch.nn.Module):  # type: ignore[misc]
         raise NotImplementedError
 
     def hidden(self, embedded: torch.Tensor, **inputs: Any) -> torch.Tensor:
-        """What the head is applied to, ``(rows, columns, width)``."""
+        """What the language model makes of them, as the head takes it, ``(rows, columns, width)``."""
         raise NotImplementedError
 
     def get_output_embeddings(self) -> Head:
@@ -77,7 +78,7 @@ class PicturePolicy(torch.nn.Module):  # type: ignore[misc]
         raise NotImplementedError
 
     def base_model(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: object) -> SimpleNamespace:
-        """Hidden states of prompts, filled on the left, with all of a picture's codes behind them.
+        """Hidden states at the last token of prompts, which are filled on the left, and at all of a picture's codes behind them.
 
         Args:
             input_ids: ``(rows, columns)``; the last ``count`` columns are codes.
@@ -85,11 +86,12 @@ class PicturePolicy(torch.nn.Module):  # type: ignore[misc]
         """
         embedded = self.embed(input_ids[:, : -self.count], input_ids[:, -self.count :])
         positions = (attention_mask.long().cumsum(-1) - 1).clamp_min(0)  # as generation counts them
-        return SimpleNamespace(last_hidden_state=self.hidden(embedded, attention_mask=attention_mask, position_ids=positions))
+        hidden = self.hidden(embedded, attention_mask=attention_mask, position_ids=positions)
+        return SimpleNamespace(last_hidden_state=hidden[:, -self.count - 1 :])
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **inputs: Any) -> torch.Tensor:
-        """Logits over codes, ``(rows, columns, codes)``. (TRL puts its fused head in place of this.)"""
-        hidden = self.base_model(input_ids, attention_mask).last_hidden_state
+        """Logits of every code of the pictures, ``(rows, count, codes)``. (TRL puts its fused head in place of this.)"""
+        hidden = self.base_model(input_ids, attention_mask).last_hidden_state[:, :-1]
         return torch.nn.functional.linear(hidden, *self.get_output_embeddings())
 
 
@@ -191,7 +193,8 @@ def add_lora(shape: SimpleAR | Janus, lora: Lora) -> Any:
         target_modules=names,
     )
     try:
-        return get_peft_model(shape.model, config)
+        with quiet_loading():
+            return get_peft_model(shape.model, config)
     except ValueError as error:
         raise SpecError(f"lora.targets {', '.join(lora.targets or ATTENTION)}: {' '.join(str(error).split())[:200]}") from None
 
