@@ -180,6 +180,14 @@ def test_drawn_with_guidance_the_ratio_to_what_was_drawn_from_is_unknown(folder:
     assert trained.options["guidance"] == model.shape.guidance == 1.0  # of the model as it is asked later, not of its rollouts
 
 
+def test_the_sandbox_policy_is_loaded_again_with_its_own_ways_of_drawing(tmp_path: Path) -> None:
+    config = config_of(Path("unused"), 1, model_options={"batch_size": 4}).model_copy(update={"model": "sandbox:autoregressive"})
+    trained, model, run = start(config, tmp_path, Paid(blue))
+    again = load_model(trained.load, **trained.options)
+    assert again.settings == model.settings and (again.shape.guidance, again.shape.prefix, again.batch_size) == (2.0, "", 4)
+    assert pictures(again) == pictures(model) and run.metrics()[0]["ratio_max_deviation"] < 1e-3
+
+
 def test_captions_reach_the_model_and_the_reward_whole(simplear: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     own = SimpleARPolicy.base_model

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["train_autoregressive"]
 
 STATE = "state.pt"
-CLIP_RANGE = 0.2
 
 
 def train_autoregressive(
@@ -91,10 +90,11 @@ class _Training:
         import torch
 
         from anyscene.training.autoregressive_policy import add_lora, policy_of
+        from anyscene.training.autoregressive_settings import trl_settings
 
         self.model, self.reward, self.records, self.config, self.run = model, reward, records, config, run
         self.shape = shape = model.shape
-        self._arguments = self._settings()
+        self._arguments = trl_settings(shape, config, run.folder)
         self._place()
         if getattr(shape.model, "_hf_peft_config_loaded", False):
             raise SpecError(f"{model.name}: it has LoRA weights already; merge them into it first (peft's merge_and_unload)")
@@ -119,65 +119,6 @@ class _Training:
         self._unsaved = False
 
     # ---- setting up -----------------------------------------------------------------------------------------------------------
-
-    def _settings(self) -> Any:
-        """TRL's settings.
-
-        Raises:
-            SpecError: the rollouts of an update cannot be shared out among processes or passes.
-        """
-        from accelerate import DistributedType, PartialState
-        from trl import GRPOConfig
-
-        from anyscene.training.autoregressive_policy import tokens_in_picture
-
-        config, tuned, rollout = self.config, self.config.optimization, self.config.rollout
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            state = PartialState(cpu=self.shape.device == "cpu")
-            processes = state.num_processes
-            if state.distributed_type not in (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU):
-                raise SpecError(
-                    f"{state.distributed_type.value}: training runs on one device, or on several with a copy of the model on each"
-                )
-            if rollout.captions % processes:
-                raise SpecError(f"rollout.captions {rollout.captions}: it must be a multiple of the {processes} processes")
-            share = rollout.captions // processes * rollout.group_size
-            micro = min(tuned.micro_batch or share, share)
-            if share % micro:
-                raise SpecError(f"optimization.micro_batch {micro}: it must divide the {share} rollouts of a process")
-            return GRPOConfig(
-                output_dir=str(self.run.folder),
-                use_cpu=self.shape.device == "cpu",
-                num_generations=rollout.group_size,
-                per_device_train_batch_size=micro,
-                gradient_accumulation_steps=share // micro,
-                steps_per_generation=share // micro,
-                num_iterations=tuned.inner_updates,
-                max_completion_length=tokens_in_picture(self.shape),
-                temperature=rollout.temperature,
-                loss_type="grpo",  # as published; all completions have the same length
-                beta=0.0,  # the reference is given apart
-                use_bias_correction_kl=False,  # the published estimator
-                epsilon=CLIP_RANGE if tuned.clip_range is None else tuned.clip_range,
-                scale_rewards=tuned.scale,
-                learning_rate=tuned.learning_rate,
-                max_grad_norm=tuned.max_grad_norm,
-                bf16=tuned.precision == "bf16",
-                fp16=tuned.precision == "fp16",
-                gradient_checkpointing=False,  # switched on where the model is
-                shuffle_dataset=False,
-                dataloader_pin_memory=False,
-                ddp_find_unused_parameters=False,
-                seed=config.seed % 2**32,
-                logging_steps=1,
-                logging_nan_inf_filter=False,
-                log_level="error",
-                log_level_replica="error",
-                report_to=[],
-                save_strategy="no",
-                disable_tqdm=True,
-            )
 
     def _place(self) -> None:
         """Everything on this process's device."""
@@ -306,6 +247,7 @@ class _Training:
         if found is None:
             return 0
         update, folder = found
+        damage: tuple[type[Exception], ...] = (*load_errors(), EOFError, IndexError, UnpicklingError)
         try:
             state = torch.load(folder / STATE, map_location=self._arguments.device, weights_only=True)
             if set(state["weights"]) != set(self.weights) or (state["ema"] is None) != (self.ema is None):
@@ -317,7 +259,7 @@ class _Training:
             self.schedule.load_state_dict(state["schedule"])
             if self.ema is not None:
                 self.ema.load_state_dict(state["ema"])
-        except (*load_errors(), EOFError, IndexError, UnpicklingError) as error:
+        except damage as error:
             raise RunError(
                 f"{folder}: this checkpoint cannot be read ({one_line(error, 160)}); remove it to go on from the one before"
             ) from None
