@@ -186,7 +186,7 @@ def test_a_noisy_ddim_step_is_that_of_the_stock_scheduler(predicts: str) -> None
     assert ours.noisy_steps() == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("kind", ["sd", "sd3", "flux"])
+@pytest.mark.parametrize("kind", ["sd", "sdxl", "sd3", "flux"])
 def test_the_noise_of_recorded_steps_is_standard_and_their_probability_that_of_the_step(kind: str, stock: None) -> None:
     pipe = pipeline(kind)
     denoiser, before = Denoiser(pipe), pipe.scheduler
