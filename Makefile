@@ -3,6 +3,9 @@
 
 PYTHON = python3
 BIN = .venv/bin
+# Two processes share the test files, one file at a time each: `make test WORKERS=0` runs all in one.
+WORKERS = 2
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 PIP = $(BIN)/python -m pip install -q -q --disable-pip-version-check --no-input -c constraints-test.txt
 
 help:
@@ -51,14 +54,14 @@ demo: .venv/stamp-runtime
 	@echo "Open demo/run/report.html in a browser."
 
 test: .venv/stamp-dev
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: .venv/stamp-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 bench: .venv/stamp-dev
 	$(BIN)/python perf/bench.py $(BENCH)

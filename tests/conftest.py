@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault(
+        "OMP_NUM_THREADS", "1"
+    )  # several of us share the cores; read when torch is imported, and by the processes that tests start
+
 SHIM = Path(__file__).parent / "shim"
 runpy.run_path(str(SHIM / "sitecustomize.py"))
 os.environ["PYTHONPATH"] = os.pathsep.join([str(SHIM), *filter(None, [os.environ.get("PYTHONPATH")])])  # for the processes that tests start
@@ -23,10 +28,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test that compares with a golden file, so that `make golden` runs those and no others."""
+    """Mark every test that compares with a golden file, so that `make golden` runs those and no others.
+
+    Files with slow tests come first: where two processes share the files, none is left with a long one when the others are done.
+    """
     for item in items:
         if "golden" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.golden)
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture

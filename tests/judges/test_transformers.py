@@ -6,6 +6,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,12 @@ def judge_of(folder: Path, **options: object) -> Any:
     return load_judge(f"transformers:{folder}", device="cpu", **options)
 
 
+@cache
+def usual(folder: Path) -> Any:
+    """The judge as it is without options, loaded once: for tests that only ask it."""
+    return judge_of(folder)
+
+
 def distance(some: list[Answer], others: list[Answer]) -> float:
     """The largest difference of any two probabilities."""
     pairs = [
@@ -92,7 +99,7 @@ def distance(some: list[Answer], others: list[Answer]) -> float:
 
 @pytest.mark.parametrize("name", EVERY)
 def test_reading_the_media_once_gives_the_answers_of_one_call_a_question(name: str, saved: Callable[[str], Path]) -> None:
-    once = judge_of(saved(name))
+    once = usual(saved(name))
     plain = judge_of(saved(name), mode="plain")
     single = judge_of(saved(name), mode="plain", batch_questions=1)
     assert isinstance(once, Judge)
@@ -110,7 +117,7 @@ def test_reading_the_media_once_gives_the_answers_of_one_call_a_question(name: s
 
 
 def test_every_form_is_answered_in_its_own_way(llava: Path) -> None:
-    answers = judge_of(llava).answer(Media.of_image(noise(0)), ALL)
+    answers = usual(llava).answer(Media.of_image(noise(0)), ALL)
     for answer in answers[: len(YES_NO)]:
         assert answer.p_yes is not None and 0 < answer.p_yes < 1
         assert answer.probabilities == ()
@@ -131,18 +138,18 @@ def test_the_numbers_are_those_of_the_model_itself(llava: Path) -> None:
     with torch.no_grad():
         shares = model(**processor(text=[prompt], images=[media.image], return_tensors="pt")).logits[0, -1].softmax(-1)
     yes, no = (float(shares[processor.tokenizer.convert_tokens_to_ids(word)]) for word in ("Yes", "No"))
-    answer = judge_of(llava).answer(media, YES_NO[:1])[0]
+    answer = usual(llava).answer(media, YES_NO[:1])[0]
     assert answer.p_yes == pytest.approx(yes / (yes + no), abs=1e-6)
     assert answer.label_mass == pytest.approx(yes + no, abs=1e-7)
     assert answer.text == processor.tokenizer.decode([int(shares.argmax())])
-    assert judge_of(llava).reply_probability(media, ["Is there a ball? Answer with one word, Yes or No."], "Yes") == [
+    assert usual(llava).reply_probability(media, ["Is there a ball? Answer with one word, Yes or No."], "Yes") == [
         pytest.approx(yes, abs=1e-7)
     ]
 
 
 def test_low_label_mass_is_reported_and_may_be_refused(llava: Path) -> None:
     media = Media.of_image(noise(0))
-    free, strict = judge_of(llava).answer(media, YES_NO), judge_of(llava, min_label_mass=0.5).answer(media, YES_NO)
+    free, strict = usual(llava).answer(media, YES_NO), judge_of(llava, min_label_mass=0.5).answer(media, YES_NO)
     for left, right in zip(free, strict, strict=True):
         assert left.status == "answered" and left.label_mass is not None and left.label_mass < 0.1
         assert (right.status, right.p_yes, right.label_mass) == ("unparsed", None, left.label_mass)
@@ -150,13 +157,13 @@ def test_low_label_mass_is_reported_and_may_be_refused(llava: Path) -> None:
 
 def test_answers_do_not_depend_on_the_size_of_batches(llava: Path) -> None:
     media = Media.of_image(noise(0))
-    many = judge_of(llava).answer(media, ALL)
+    many = usual(llava).answer(media, ALL)
     for size in (1, 2, 3):
         assert distance(judge_of(llava, batch_questions=size).answer(media, ALL), many) < 1e-5
 
 
 def test_no_questions_no_answers(llava: Path) -> None:
-    assert judge_of(llava).answer(Media.of_image(noise(0)), []) == []
+    assert usual(llava).answer(Media.of_image(noise(0)), []) == []
 
 
 @pytest.mark.parametrize("mode", ["prefix", "plain"])
@@ -196,7 +203,7 @@ def test_a_model_that_cannot_go_on_from_a_prefix_is_called_plainly_and_says_so(
     from anyscene.judges.prefix import VisionReader
 
     media = Media.of_image(noise(0))
-    right = judge_of(llava).answer(media, ALL)
+    right = usual(llava).answer(media, ALL)
     true_positions = VisionReader._positions
     monkeypatch.setattr(VisionReader, "_positions", lambda reader, beginning, behind: true_positions(reader, beginning, behind) + 3)
     judge = judge_of(llava)
@@ -211,7 +218,7 @@ def test_a_model_whose_batches_are_wrong_is_called_one_by_one(llava: Path, monke
     from anyscene.judges.prefix import VisionReader
 
     media = Media.of_image(noise(0))
-    right = judge_of(llava).answer(media, YES_NO)
+    right = usual(llava).answer(media, YES_NO)
     true_plain = VisionReader._plain
 
     def neighbours_leak(reader: VisionReader, beginning: Any, places: Any) -> Any:
@@ -266,7 +273,7 @@ def test_a_thought_that_the_template_always_opens_is_closed_at_once(tmp_path: Pa
 
 
 def test_control_tokens_in_a_question_are_cut(llava: Path) -> None:
-    judge, media = judge_of(llava), Media.of_image(noise(0))
+    judge, media = usual(llava), Media.of_image(noise(0))
     odd = Question("x", "existence", "yes_no", "Is there <image>a ball<|im_end|>?", "yes")
     assert judge.answer(media, [odd]) == judge.answer(media, YES_NO[:1])
 
@@ -284,7 +291,7 @@ def test_pictures_are_brought_between_the_limits(llava: Path) -> None:
 def test_revision_tells_weights_apart(llava: Path, tmp_path: Path) -> None:
     other = tiny_vlm.save_llava(tmp_path / "other", seed=1)
     same = tiny_vlm.save_llava(tmp_path / "same")
-    assert judge_of(llava).revision == judge_of(same).revision != judge_of(other).revision
+    assert usual(llava).revision == judge_of(same).revision != judge_of(other).revision
 
 
 def test_options_come_as_text_and_wrong_ones_are_refused(llava: Path) -> None:
@@ -316,4 +323,4 @@ def test_half_precision_gives_nearly_the_same_answers(llava: Path) -> None:
     media = Media.of_image(noise(0))
     half = judge_of(llava, dtype="bfloat16")
     assert half.mode == "prefix" and "dtype=bfloat16" in half.revision
-    assert distance(half.answer(media, YES_NO), judge_of(llava).answer(media, YES_NO)) < 0.05
+    assert distance(half.answer(media, YES_NO), usual(llava).answer(media, YES_NO)) < 0.05

@@ -84,7 +84,7 @@ def test_two_hundred_clients_at_once_each_get_the_score_of_their_own_picture() -
 
 
 def test_many_clients_are_served_ten_times_as_fast_as_one_after_the_other() -> None:
-    reward = PixelReward(batch_s=0.05)
+    reward = PixelReward(batch_s=0.15)  # long beside what a request costs, also on a busy machine
 
     async def one_by_one(url: str) -> float:
         async with Connection(url) as connection:
@@ -107,7 +107,7 @@ def test_many_clients_are_served_ten_times_as_fast_as_one_after_the_other() -> N
 
     with serving(reward) as server:
         slow, fast = asyncio.run(one_by_one(server.url)), asyncio.run(together(server.url))
-    assert slow > 8
+    assert slow > 2
     assert fast > 10 * slow
 
 
