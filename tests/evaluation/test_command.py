@@ -152,6 +152,16 @@ def test_a_run_from_before_commands_were_kept_goes_on_and_shows_none(work, tmp_p
     assert shown(tmp_path / "first" / "report.html") is None
 
 
+def test_what_a_killed_step_left_half_written_is_removed_by_the_next(work, tmp_path):
+    (tmp_path / "scenes").symlink_to(work / "scenes")
+    anyscene(tmp_path, *EVAL, "--out", "first")
+    before = digests(tmp_path / "first")
+    for step in ((*EVAL, "--out", "first"), ("judge", "first", "--judge", "sandbox:pixels", "-q")):
+        (tmp_path / "first" / ".scores.parquet.0123456789abcdef.tmp").write_bytes(b"half")
+        anyscene(tmp_path, *step)
+        assert digests(tmp_path / "first") == before
+
+
 def test_values_are_quoted_for_the_shell():
     words = model_words("folder:my pictures", {"prefix": "it's $HOME", "folders": True, "body": {"a": [1]}, "size": None})
     (line,) = command_of({**RUN, "command": words}, JUDGE).splitlines()

@@ -18,7 +18,7 @@ from anyscene.models import Model
 from anyscene.models.painting import PaintReport, paint
 from anyscene.report import RunContents, write_comparison, write_report
 from anyscene.report.shell import Section
-from anyscene.runs import lock_folder, open_folder, write_atomic
+from anyscene.runs import lock_folder, open_folder, remove_temporaries, write_atomic
 from anyscene.scoring import Scores, compare_runs, score_run
 from anyscene.taxonomy import Taxonomy
 
@@ -56,6 +56,7 @@ def paint_run(
     out = Path(out)
     open_folder(out)
     with lock_folder(out):
+        remove_temporaries(out)
         run = create_run(out, scenes, model, seed=seed, samples=samples, taxonomy=taxonomy, words=words)
         report = paint(run.records, model, run.media.path, seed=seed, samples=samples, quiet=quiet)
     return run, report
@@ -79,6 +80,7 @@ def judge_run(
         RecordError: a file of answers is damaged.
     """
     with lock_folder(run.folder):
+        remove_temporaries(run.folder)
         return judge_media(run.records, run.media, judge, run.store(judge, forms, words), forms=forms, quiet=quiet)
 
 
