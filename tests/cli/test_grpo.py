@@ -137,7 +137,9 @@ def test_what_is_wrong_is_said_in_one_line(config: Path, tmp_path: Path, options
 
 
 def test_the_scene_reward_needs_a_judge(tmp_path: Path) -> None:
-    made = run_here("grpo", "--model", "sandbox:autoregressive", "--taxonomy", "sandbox", "--set", "held_out.n=0", "--out", tmp_path / "run")
+    made = run_here(
+        "grpo", "--model", "sandbox:autoregressive", "--taxonomy", "sandbox", "--set", "held_out.n=0", "--out", tmp_path / "run"
+    )
     assert "asks a judge" in refusal(made)
 
 
