@@ -28,6 +28,7 @@ COMMANDS = [
     ("calibrate",),
     ("doctor",),
     ("export",),
+    ("grpo",),
     ("reward", "serve"),
     ("bench", "score", "dsg"),
     ("taxonomy", "check"),
