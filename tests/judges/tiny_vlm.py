@@ -86,8 +86,13 @@ def save_llava(folder: Path, whole: tuple[str, ...] = ("Yes", "No"), seed: int =
     return save(folder, LlavaForConditionalGeneration, config, processor, seed)
 
 
-def save_qwen(folder: Path, generation: str = "2.5") -> Path:
-    """Qwen-VL: positions in three dimensions, pictures of any size; 3.5 also mixes in linear attention. Its processor needs torchvision."""
+def save_qwen(
+    folder: Path, generation: str = "2.5", text: dict[str, Any] | None = None, vision: dict[str, Any] | None = None, longest: int = 16
+) -> Path:
+    """Qwen-VL: positions in three dimensions, pictures of any size; 3.5 also mixes in linear attention. Its processor needs torchvision.
+
+    ``text`` and ``vision`` change the configs; ``longest`` is the most picture tokens.
+    """
     import transformers
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
@@ -97,7 +102,7 @@ def save_qwen(folder: Path, generation: str = "2.5") -> Path:
     helpers = {"2.5": ("Qwen2_5_VLProcessor", "Qwen2VLVideoProcessor")}.get(generation, ("Qwen3VLProcessor", "Qwen3VLVideoProcessor"))
     patches = {"patch_size": 14, "merge_size": 2, "temporal_patch_size": 2}
     processor = getattr(transformers, helpers[0])(
-        image_processor=Qwen2VLImageProcessorPil(**patches, size={"shortest_edge": 28 * 28, "longest_edge": 28 * 28 * 16}),
+        image_processor=Qwen2VLImageProcessorPil(**patches, size={"shortest_edge": 28 * 28, "longest_edge": 28 * 28 * longest}),
         tokenizer=tokens,
         video_processor=getattr(transformers, helpers[1])(**patches),
         chat_template=CHAT.replace("IMAGE", "<|vision_start|><|image_pad|><|vision_end|>"),
@@ -107,16 +112,16 @@ def save_qwen(folder: Path, generation: str = "2.5") -> Path:
         f"linear_{name}": 2 if "num" in name else 8 for name in ("num_key_heads", "num_value_heads", "key_head_dim", "value_head_dim")
     }
     own = {"2.5": {}, "3": {"head_dim": 8}, "3.5": {"head_dim": 8, "layer_types": ["linear_attention", "full_attention"], **linear}}
-    vision = {
+    tower = {
         "depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 4, "patch_size": 14, "spatial_merge_size": 2,
         "temporal_patch_size": 2, "out_hidden_size": 32,
     }  # fmt: skip
-    vision |= {"window_size": 56, "fullatt_block_indexes": [1]} if generation == "2.5" else {"num_position_embeddings": 64}
-    vision |= {"deepstack_visual_indexes": [0]} if generation == "3" else {}
+    tower |= {"window_size": 56, "fullatt_block_indexes": [1]} if generation == "2.5" else {"num_position_embeddings": 64}
+    tower |= {"deepstack_visual_indexes": [0]} if generation == "3" else {}
     placeholders = {"image": "image_pad", "video": "video_pad", "vision_start": "vision_start", "vision_end": "vision_end"}
     config = getattr(transformers, f"{kind}Config")(
-        text_config=llama(tokens, rope_parameters=rope, **own[generation]),
-        vision_config=vision,
+        text_config=llama(tokens, rope_parameters=rope, **own[generation]) | (text or {}),
+        vision_config=tower | (vision or {}),
         **{f"{name}_token_id": tokens.convert_tokens_to_ids(f"<|{mark}|>") for name, mark in placeholders.items()},
     )
     return save(folder, getattr(transformers, f"{kind}ForConditionalGeneration"), config, processor)
