@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -147,3 +149,13 @@ def test_a_split_is_not_split_again(config: Path, tmp_path: Path) -> None:
     assert run_here("split", "--taxonomy", "sandbox", "--by", "pair", "--complexity", "1-3", "--out", tmp_path / "split").code == 0
     made = run_here("grpo", "--config", config, "--scenes", tmp_path / "split" / "train.json", "--out", tmp_path / "run", "-q")
     assert "give the whole" in refusal(made)
+
+
+@pytest.mark.slow
+def test_two_processes_make_one_run(config: Path, run: Path, tmp_path: Path) -> None:
+    command = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "anyscene.cli.main", "grpo", "--config")
+    done = subprocess.run([*command, config, "--out", tmp_path / "run", "-q"], capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr[-2000:]
+    alone, together = ([json.loads(line) for line in (one / "metrics.jsonl").read_text().splitlines()] for one in (run, tmp_path / "run"))
+    assert [one["reward"] for one in together] == pytest.approx([one["reward"] for one in alone], abs=1e-6)
+    assert (tmp_path / "run" / "result.json").is_file()

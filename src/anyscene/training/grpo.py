@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.util import find_spec
@@ -128,71 +130,121 @@ def run_grpo(
         RewardHackedError: a guard stopped the training.
         Interrupted: stopped by Ctrl-C; what was done is kept.
     """
-    _require_libraries(config)
-    from accelerate import PartialState
-
-    state = PartialState(timeout=timedelta(hours=24))  # the others wait while the main process evaluates
-    main, out = bool(state.is_main_process), Path(out)
-    quiet = quiet or not main
+    _require_libraries()
     sides = split_scenes(config, taxonomy)
+    _take_own_gpu()
+    painter = load_model(config.model, **{**config.model_options, **config.held_out.model_options})
+    state = _processes(painter)
+    main, out = bool(state.is_main_process), Path(out)
+    run = _Run(config, out, sides, taxonomy, state.wait_for_everyone, main, quiet or not main)
     judge = load_judge(config.judge, **config.judge_options) if config.judge else None
     evaluator = _evaluator(config, judge)
-    for one in {id(one): one for one in (judge, evaluator) if one is not None}.values():
-        if examine is not None and main:
-            examine(one)
     if main:
+        for one in {id(one): one for one in (judge, evaluator) if one is not None}.values():
+            if examine is not None:
+                examine(one)
         open_folder(out)
-    state.wait_for_everyone()
-    if main:
-        with lock_folder(out):
+    with lock_folder(out) if main else nullcontext():
+        if main:
             _claim(out, config, sides)
-            trained = _whole(config, out, sides, judge, evaluator, main, quiet, state.wait_for_everyone)
-            return _conclude(config, out, trained, sides, evaluator, taxonomy, quiet)
-    _whole(config, out, sides, judge, evaluator, main, quiet, state.wait_for_everyone)
+            run.evaluate(BEFORE, painter, evaluator)
+        del painter
+        state.wait_for_everyone()
+        trained = run.train(judge)
+        found = run.conclude(trained, evaluator) if main else {}
     state.wait_for_everyone()
-    return {}
+    return found
 
 
-def _whole(
-    config: GrpoConfig,
-    out: Path,
-    sides: Sides,
-    judge: Judge | None,
-    evaluator: Judge | None,
-    main: bool,
-    quiet: bool,
-    wait: Callable[[], None],
-) -> Trained:
-    """Evaluation before, and training, as far as they are not done."""
-    if main and evaluator is not None and not (out / BEFORE / "scores.json").is_file():
-        say("evaluating the policy as it is", quiet=quiet)
-        model = load_model(config.model, **{**config.model_options, **config.held_out.model_options})
-        _evaluate(config, out / BEFORE, model, evaluator, sides, quiet)
-        del model
-    wait()
-    if (out / POLICY / "policy.json").is_file():
-        return Trained.read(out / POLICY)
-    reward = make_reward(config, judge)
-    policy = load_model(config.model, **config.model_options)
-    run = TrainingRun(
-        out,
-        config.updates,
-        main=main,
-        quiet=quiet,
-        guards=_guards(config, reward),
-        stop_on_guard=config.guards.stop,
-        pictures_every=config.pictures_every,
-        checkpoint_every=config.checkpoint_every,
-        checkpoints_kept=config.checkpoints_kept,
-        trackers=_trackers(config, out) if main else (),
-    )
-    trained = _trainer(config, policy)(policy, reward, _records(config, sides.train), config, run)
-    for tracker in run.trackers:
-        tracker.finish()
-    if main:
-        trained.write(out / POLICY)
-    wait()
-    return trained
+def _take_own_gpu() -> None:
+    """Of several processes of one machine each takes another GPU, for the policy and the judge alike."""
+    import torch
+
+    rank = os.environ.get("LOCAL_RANK")
+    if rank is not None and torch.cuda.is_available():
+        torch.cuda.set_device(int(rank) % torch.cuda.device_count())
+
+
+def _processes(policy: Model) -> Any:
+    """The state of accelerate: of one process, or of those that were launched together, on the policy's kind of device.
+
+    Raises:
+        SpecError: they were started on another kind of device before.
+    """
+    from accelerate import PartialState
+
+    device = getattr(policy, "device", None) or getattr(getattr(policy, "shape", None), "device", "cpu")
+    try:
+        return PartialState(cpu=str(device).startswith("cpu"), timeout=timedelta(hours=24))  # the others wait while one evaluates
+    except ValueError as error:
+        raise SpecError(f"{policy.name} is on {device}: {' '.join(str(error).split())[:160]}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What the steps of a run need to know."""
+
+    config: GrpoConfig
+    out: Path
+    sides: Sides
+    taxonomy: Taxonomy | None
+    wait: Callable[[], None]
+    main: bool
+    quiet: bool
+
+    def evaluate(self, name: str, model: Model, judge: Judge | None) -> None:
+        """The evaluation before or after, if it is wanted and not done. For the main process only."""
+        if judge is not None and not (self.out / name / "scores.json").is_file():
+            say(f"evaluating the policy {name} training", quiet=self.quiet)
+            _evaluate(self.config, self.out / name, model, judge, self.sides, self.quiet)
+
+    def train(self, judge: Judge | None) -> Trained:
+        """The training, unless it is done."""
+        config, out = self.config, self.out
+        if (out / POLICY / "policy.json").is_file():
+            return Trained.read(out / POLICY)
+        reward = make_reward(config, judge)
+        policy = load_model(config.model, **config.model_options)
+        run = TrainingRun(
+            out,
+            config.updates,
+            main=self.main,
+            quiet=self.quiet,
+            guards=_guards(config, reward),
+            stop_on_guard=config.guards.stop,
+            pictures_every=config.pictures_every,
+            checkpoint_every=config.checkpoint_every,
+            checkpoints_kept=config.checkpoints_kept,
+            trackers=_trackers(config, out) if self.main else (),
+        )
+        trained = _trainer(config, policy)(policy, reward, _records(config, self.sides.train), config, run)
+        for tracker in run.trackers:
+            tracker.finish()
+        if self.main:
+            trained.write(out / POLICY)
+        self.wait()
+        return trained
+
+    def conclude(self, trained: Trained, evaluator: Judge | None) -> dict[str, Any]:
+        """The evaluation after, the comparison, the report, the result. For the main process only."""
+        config, out = self.config, self.out
+        metrics, sheets = TrainingRun(out, config.updates).metrics(), _sheets(out)
+        result: dict[str, Any] = {"updates": config.updates, "policy": {"load": trained.load, "options": dict(trained.options)}}
+        if evaluator is None:
+            write_training_page(out / REPORT, trained.load, metrics, sheets)
+        else:
+            self.evaluate(AFTER, load_model(trained.load, **{**trained.options, **config.held_out.model_options}), evaluator)
+            before, after = open_run(out / BEFORE), open_run(out / AFTER)
+            more = training_sections(metrics, sheets)
+            comparison = compare_evaluations(before, after, evaluator.name, html=out / REPORT, more=more)
+            result |= {
+                "held_out": {"scenes": config.held_out.n, "split": self.sides.proof, "judge": evaluator.name},
+                "before": _headlines(before),
+                "after": _headlines(after),
+                "difference": {name: comparison["scores"][name] for name in SCORES},
+            }
+        write_atomic(out / RESULT, _json(result))
+        return result
 
 
 def _trainer(config: GrpoConfig, policy: Model) -> Callable[..., Trained]:
@@ -295,31 +347,6 @@ def _evaluate(config: GrpoConfig, folder: Path, model: Model, judge: Judge, side
     report_run(run, judge.name)
 
 
-def _conclude(
-    config: GrpoConfig, out: Path, trained: Trained, sides: Sides, evaluator: Judge | None, taxonomy: Taxonomy | None, quiet: bool
-) -> dict[str, Any]:
-    """The evaluation after, the comparison, the result."""
-    metrics, sheets = TrainingRun(out, config.updates).metrics(), _sheets(out)
-    result: dict[str, Any] = {"updates": config.updates, "policy": {"load": trained.load, "options": dict(trained.options)}}
-    if evaluator is not None:
-        if not (out / AFTER / "scores.json").is_file():
-            say("evaluating the trained policy", quiet=quiet)
-            model = load_model(trained.load, **{**trained.options, **config.held_out.model_options})
-            _evaluate(config, out / AFTER, model, evaluator, sides, quiet)
-        before, after = open_run(out / BEFORE), open_run(out / AFTER)
-        comparison = compare_evaluations(before, after, evaluator.name, html=out / REPORT, more=training_sections(metrics, sheets))
-        result |= {
-            "held_out": {"scenes": config.held_out.n, "split": sides.proof, "judge": evaluator.name},
-            "before": _headlines(before),
-            "after": _headlines(after),
-            "difference": {name: comparison["scores"][name] for name in SCORES},
-        }
-    else:
-        write_training_page(out / REPORT, trained.load, metrics, sheets)
-    write_atomic(out / RESULT, _json(result))
-    return result
-
-
 def _sheets(out: Path) -> list[tuple[int, bytes]]:
     """The first and the last sheet of rollouts."""
     found = sorted((out / ROLLOUTS).glob("update-*.png"))
@@ -361,6 +388,6 @@ def _json(value: Mapping[str, Any]) -> bytes:
     return (json.dumps(value, indent=1, ensure_ascii=False, default=float) + "\n").encode()
 
 
-def _require_libraries(config: GrpoConfig) -> None:
+def _require_libraries() -> None:
     if not all(find_spec(library) for library in ("torch", "transformers", "accelerate", "peft", "trl", "datasets")):
         raise MissingExtraError("Training a policy", "train")
