@@ -159,3 +159,19 @@ def test_two_processes_make_one_run(config: Path, run: Path, tmp_path: Path) -> 
     alone, together = ([json.loads(line) for line in (one / "metrics.jsonl").read_text().splitlines()] for one in (run, tmp_path / "run"))
     assert [one["reward"] for one in together] == pytest.approx([one["reward"] for one in alone], abs=1e-6)
     assert (tmp_path / "run" / "result.json").is_file()
+
+
+def test_a_tracker_is_told_of_every_update(config: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboardX")
+    given = ("--set", "held_out.n=0", "--set", 'trackers=["tensorboard"]', "-q")
+    assert run_here("grpo", "--config", config, *given, "--out", tmp_path / "run").code == 0
+    written = b"".join(path.read_bytes() for path in (tmp_path / "run" / "tracker").rglob("*tfevents*"))
+    assert b"reward_std" in written and written.count(b"zero_variance") == 2
+
+
+def test_a_tracker_that_is_not_installed_is_named(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import anyscene.training.grpo as recipe
+
+    monkeypatch.setattr(recipe, "find_spec", lambda name: None if name == "wandb" else object())
+    given = ("--set", "held_out.n=0", "--set", 'trackers=["wandb"]', "-q")
+    assert "pip install wandb" in refusal(run_here("grpo", "--config", config, *given, "--out", tmp_path / "run"))
