@@ -4,7 +4,7 @@
     python tools/sandbox/grpo_experiment.py --summary OUT                                     (the figures again, from the finished runs)
 
 Each run is one ``anyscene grpo`` on one thread; as many go on at a time as --jobs says. Stopped, the same command goes on. OUT gets a
-folder for each run, and summary.json.
+folder for each run, summary.json and curves.svg.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anyscene.evaluation import open_run, scores_of
+from anyscene.report.markup import el
 
 SCORES = ("all_correct", "strict", "soft")
 RESAMPLES = 10_000
@@ -103,6 +104,34 @@ def curves(out: Path) -> dict[str, list[float]]:
     return found
 
 
+def draw(found: dict[str, list[float]]) -> str:
+    """The curves as SVG: a panel for each reward, since their scales differ, a line for each run."""
+    panels: dict[str, dict[str, list[float]]] = {}
+    for name, values in found.items():
+        panels.setdefault(name.rpartition("-")[0], {})[name] = values
+    width, height, parts = 460, 260, []
+    for place, (reward, runs) in enumerate(sorted(panels.items(), key=lambda one: one[0] != "scene")):
+        low, high = min(map(min, runs.values())), max(map(max, runs.values()))
+        longest = max(map(len, runs.values()))
+        left, right, top, bottom = place * width + 50, (place + 1) * width - 20, 40, height - 40
+        parts.append(el("text", f"Training reward: {reward}", x=left, y=22, font_size=15))
+        for value in np.linspace(low, high, 5):
+            y = bottom - (bottom - top) * (value - low) / (high - low)
+            parts.append(el("line", x1=left, x2=right, y1=float(y), y2=float(y), stroke="#ddd"))
+            parts.append(el("text", f"{value:.2f}", x=left - 6, y=float(y) + 4, font_size=11, text_anchor="end"))
+        for color, (name, values) in zip(("#0b5cad", "#b4500f", "#2f7d32", "#7b3fa0"), sorted(runs.items()), strict=False):
+            points = [
+                (left + (right - left) * k / max(1, longest - 1), bottom - (bottom - top) * (one - low) / (high - low))
+                for k, one in enumerate(values)
+            ]
+            parts.append(el("path", d="M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points), fill="none", stroke=color, stroke_width=1.8))
+            parts.append(el("text", name, x=right, y=points[-1][1] - 6, font_size=11, text_anchor="end", fill=color))
+        parts.append(el("text", f"updates 1 to {5 * longest}, means of 5", x=left, y=height - 14, font_size=11))
+    size = {"width": width * len(panels), "height": height}
+    back = el("rect", **size, fill="white")
+    return el("svg", back, parts, xmlns="http://www.w3.org/2000/svg", font_family="sans-serif", **size) + "\n"
+
+
 def show(summary: dict[str, Any]) -> None:
     """The figures as Markdown tables."""
     print("| run | score | before | after | difference |\n| --- | --- | --- | --- | --- |")
@@ -138,6 +167,7 @@ def main() -> None:
             list(pool.map(lambda one: run_one(chosen.config, chosen.out, *one, more), wanted))
     summary = {**summarize(chosen.out), "curves": curves(chosen.out)}
     (chosen.out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", "utf-8")
+    (chosen.out / "curves.svg").write_text(draw(summary["curves"]), "utf-8")
     show(summary)
 
 
