@@ -112,10 +112,15 @@ def test_a_guard_that_says_stop_ends_the_run_and_its_numbers_are_logged(tmp_path
     with pytest.raises(RewardHackedError, match=r"foils are right"):
         for update in range(1, 30):
             run.log(update, {}, foiled(0.95 if update < 6 else 0.05))
+    assert [(one["cause"], one["rule"]) for one in run.warnings()] == [("foils", "stop")]
     assert len(run.metrics()) >= 6 and any(name.startswith("guards/") for name in run.metrics()[0])
     calm = TrainingRun(tmp_path, 50, quiet=True, guards=Guards([FoilGuard(baseline=3, window=3)]), stop_on_guard=False)
     for update in range(1, 12):
         calm.log(update, {}, foiled(0.95 if update < 6 else 0.05))
+    assert len(calm.warnings()) == len({one["cause"] for one in calm.warnings()})  # each is said once
+    again = TrainingRun(tmp_path, 50, quiet=True)
+    again.resume()  # there is no checkpoint: all is forgotten
+    assert again.metrics() == again.warnings() == []
 
 
 def test_numbers_that_are_none_are_kept_as_missing(tmp_path: Path) -> None:

@@ -54,7 +54,8 @@ def by_scene(folder: Path, score: str) -> NDArray[np.float64]:
 
 def difference(a: NDArray[np.float64], b: NDArray[np.float64]) -> dict[str, float]:
     """The second minus the first, ``(seeds, scenes)`` each: the mean, and its 95 % interval when scenes are drawn again."""
-    gaps = np.nanmean(b - a, axis=0)
+    gaps = (b - a)[:, ~np.isnan(b - a).all(axis=0)]  # without scenes that no judge could answer anything about
+    gaps = np.nanmean(gaps, axis=0)
     draws = np.random.default_rng(0).integers(0, len(gaps), (RESAMPLES, len(gaps)))
     means = np.nanmean(gaps[draws], axis=1)
     low, high = np.quantile(means, [0.025, 0.975])

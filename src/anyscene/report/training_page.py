@@ -44,14 +44,20 @@ CURVES = (
 )
 
 
-def training_sections(metrics: Sequence[Mapping[str, float | None]], sheets: Sequence[tuple[int, bytes]] = ()) -> list[Section]:
+def training_sections(
+    metrics: Sequence[Mapping[str, float | None]], sheets: Sequence[tuple[int, bytes]] = (), warnings: Sequence[Mapping[str, object]] = ()
+) -> list[Section]:
     """Sections for a page.
 
     Args:
         metrics: one mapping for each update, with ``update``; numbers that are missing or None are left out.
         sheets: numbers of updates, and PNG pictures of some of their rollouts.
+        warnings: of guards against reward hacking: ``update``, ``cause`` and ``message`` of each.
     """
     found: list[Section] = []
+    if warnings:
+        said = [el("li", f"From update {one['update']} on: {one['message']} ({one['cause']}).") for one in warnings]
+        found.append(("guards", "Guards", "What the guards said", el("ul", said)))
     plots = []
     for curve in CURVES:
         values = [(float(one["update"] or 0), float(one[curve.key])) for one in metrics if one.get(curve.key) is not None]  # type: ignore[arg-type]
@@ -113,7 +119,11 @@ def curve_plot(values: Sequence[tuple[float, float]], label: str) -> Markup:
 
 
 def write_training_page(
-    path: Path, title: str, metrics: Sequence[Mapping[str, float | None]], sheets: Sequence[tuple[int, bytes]] = ()
+    path: Path,
+    title: str,
+    metrics: Sequence[Mapping[str, float | None]],
+    sheets: Sequence[tuple[int, bytes]] = (),
+    warnings: Sequence[Mapping[str, object]] = (),
 ) -> None:
     """A page with nothing but the training, for a run without an evaluation.
 
@@ -123,7 +133,7 @@ def write_training_page(
     words = el("p", "This run evaluated nothing: whether the policy got better on scenes that it did not train on is not known.")
     figures = key_figures([("updates", f"{len(metrics):,}")])
     header = header_block("Anyscene training", title, "", el("div", words, figures, class_="summary"), [])
-    write_atomic(path, page(title, header, training_sections(metrics, sheets)).encode())
+    write_atomic(path, page(title, header, training_sections(metrics, sheets, warnings)).encode())
 
 
 def _running(values: Sequence[tuple[float, float]], width: int) -> list[tuple[float, float]]:

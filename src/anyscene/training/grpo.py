@@ -228,14 +228,15 @@ class _Run:
     def conclude(self, trained: Trained, evaluator: Judge | None) -> dict[str, Any]:
         """The evaluation after, the comparison, the report, the result. For the main process only."""
         config, out = self.config, self.out
-        metrics, sheets = TrainingRun(out, config.updates).metrics(), _sheets(out)
+        run = TrainingRun(out, config.updates)
+        trained_on = run.metrics(), _sheets(out), run.warnings()
         result: dict[str, Any] = {"updates": config.updates, "policy": {"load": trained.load, "options": dict(trained.options)}}
         if evaluator is None:
-            write_training_page(out / REPORT, trained.load, metrics, sheets)
+            write_training_page(out / REPORT, trained.load, *trained_on)
         else:
             self.evaluate(AFTER, load_model(trained.load, **{**trained.options, **config.held_out.model_options}), evaluator)
             before, after = open_run(out / BEFORE), open_run(out / AFTER)
-            more = training_sections(metrics, sheets)
+            more = training_sections(*trained_on)
             comparison = compare_evaluations(before, after, evaluator.name, html=out / REPORT, more=more)
             result |= {
                 "held_out": {"scenes": config.held_out.n, "split": self.sides.proof, "judge": evaluator.name},

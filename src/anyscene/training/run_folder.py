@@ -3,6 +3,7 @@
     RUN/
       run.json                    the config and the versions of what it ran on
       metrics.jsonl               one line for each update
+      warnings.jsonl              what the guards said, and when first
       rollouts/update-00020.png   some rollouts, a row for each caption, best first
       checkpoints/update-00050/   weights, optimizer, random states; the newest few are kept
       policy/                     the trained weights and policy.json, which says how to load them
@@ -34,7 +35,7 @@ from anyscene.training.sheets import contact_sheet
 
 __all__ = ["Rollouts", "TrainingRun"]
 
-METRICS, CHECKPOINTS, ROLLOUTS, GUARDS = "metrics.jsonl", "checkpoints", "rollouts", "guards.json"
+METRICS, WARNINGS, CHECKPOINTS, ROLLOUTS, GUARDS = "metrics.jsonl", "warnings.jsonl", "checkpoints", "rollouts", "guards.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,6 @@ class TrainingRun:
     checkpoints_kept: int = 2
     trackers: Sequence[Any] = ()
     _asked: threading.Event = field(default_factory=threading.Event)
-    _told: set[str] = field(default_factory=set)
     _advance: Any = None
 
     # ---- going on -------------------------------------------------------------------------------------------------------------
@@ -118,8 +118,10 @@ class TrainingRun:
             open_folder(self.folder)
             remove_temporaries(self.folder)
             shutil.rmtree(self.folder / CHECKPOINTS / "unfinished", ignore_errors=True)
-            kept = [one for one in self.metrics() if one["update"] <= done]
-            write_atomic(self.folder / METRICS, b"".join(_line(one) for one in kept))
+            for name, lines in ((METRICS, self.metrics()), (WARNINGS, self.warnings())):
+                kept = [json.dumps(one).encode() + b"\n" for one in lines if one["update"] <= done]
+                if kept or (self.folder / name).exists():
+                    write_atomic(self.folder / name, b"".join(kept))
         if found and self.guards is not None and (found[1] / GUARDS).is_file():
             self.guards.load_state_dict(json.loads((found[1] / GUARDS).read_text("utf-8")))
         return found
@@ -152,18 +154,13 @@ class TrainingRun:
 
     # ---- the log --------------------------------------------------------------------------------------------------------------
 
-    def metrics(self) -> list[dict[str, float]]:
+    def metrics(self) -> list[dict[str, Any]]:
         """What was logged so far, one dict for each update, with ``update`` from 1."""
-        path = self.folder / METRICS
-        if not path.is_file():
-            return []
-        found = []
-        for line in path.read_bytes().split(b"\n")[:-1]:  # a torn last line is dropped
-            try:
-                found.append(json.loads(line))
-            except ValueError:
-                break
-        return found
+        return _lines(self.folder / METRICS)
+
+    def warnings(self) -> list[dict[str, Any]]:
+        """What the guards said so far: ``update``, ``cause``, ``rule`` and ``message`` of each, where it was said first."""
+        return _lines(self.folder / WARNINGS)
 
     def log(self, update: int, figures: Mapping[str, float], rollouts: Rollouts | None = None) -> None:
         """Keeps the figures of an update, shows progress, watches for hacking, draws a sheet of rollouts from time to time.
@@ -184,14 +181,10 @@ class TrainingRun:
             self._write(update, found, rollouts)
         self._show(update, found)
         if report is not None:
-            self._tell(report)
+            self._tell(update, report)
 
     def _write(self, update: int, found: Mapping[str, float], rollouts: Rollouts | None) -> None:
-        try:
-            with open(self.folder / METRICS, "ab") as file:
-                file.write(_line({"update": update, **found}))
-        except OSError as error:
-            raise RunError(f"{self.folder / METRICS}: it cannot be written ({error.strerror})") from error
+        self._append(METRICS, _line({"update": update, **found}))
         for tracker in self.trackers:
             tracker.log({name: value for name, value in found.items() if math.isfinite(value)}, step=update)
         if rollouts is not None and (update == 1 or update % self.pictures_every == 0):
@@ -204,13 +197,23 @@ class TrainingRun:
             return None
         return self.guards.watch(rollouts.media, rollouts.records, rollouts.scores)
 
-    def _tell(self, report: GuardReport) -> None:
+    def _tell(self, update: int, report: GuardReport) -> None:
+        known = {(one["cause"], one["rule"]) for one in self.warnings()} if report.findings and self.main else set()
         for finding in report.findings:
-            if finding.message not in self._told and self.main:
+            if self.main and (finding.cause, finding.rule) not in known:
+                known.add((finding.cause, finding.rule))
                 say(f"guard {finding.cause}: {finding.message}", quiet=self.quiet)
-            self._told.add(finding.message)
+                said = {"update": update, "cause": finding.cause, "rule": finding.rule, "message": finding.message}
+                self._append(WARNINGS, json.dumps(said).encode() + b"\n")
         if report.stop and self.stop_on_guard:
             raise RewardHackedError("; ".join(one.message for one in report.findings if one.rule == "stop"))
+
+    def _append(self, name: str, line: bytes) -> None:
+        try:
+            with open(self.folder / name, "ab") as file:
+                file.write(line)
+        except OSError as error:
+            raise RunError(f"{self.folder / name}: it cannot be written ({error.strerror})") from error
 
     # ---- progress and stopping ------------------------------------------------------------------------------------------------
 
@@ -268,6 +271,18 @@ def _bar(total: int, done: int, quiet: bool) -> Iterator[Any]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("updates", total=total, completed=done, said="")
         yield lambda update, text: bar.update(task, completed=update, said=text)
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """JSON lines, as far as they are whole."""
+    found: list[dict[str, Any]] = []
+    if path.is_file():
+        for line in path.read_bytes().split(b"\n")[:-1]:  # a torn last line is dropped
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                break
+    return found
 
 
 def _line(values: Mapping[str, float]) -> bytes:
