@@ -113,7 +113,7 @@ def test_a_guard_that_says_stop_ends_the_run_and_its_numbers_are_logged(tmp_path
         for update in range(1, 30):
             run.log(update, {}, foiled(0.95 if update < 6 else 0.05))
     assert [(one["cause"], one["rule"]) for one in run.warnings()] == [("foils", "stop")]
-    assert len(run.metrics()) >= 6 and any(name.startswith("guards/") for name in run.metrics()[0])
+    assert len(run.metrics()) >= 6 and any(name.startswith("guard/") for name in run.metrics()[0])
     calm = TrainingRun(tmp_path, 50, quiet=True, guards=Guards([FoilGuard(baseline=3, window=3)]), stop_on_guard=False)
     for update in range(1, 12):
         calm.log(update, {}, foiled(0.95 if update < 6 else 0.05))

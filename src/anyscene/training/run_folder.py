@@ -176,7 +176,7 @@ class TrainingRun:
         report = self._watch(rollouts)
         found = {**(rollouts.figures() if rollouts else {}), **{name: float(value) for name, value in figures.items()}}
         if report is not None:
-            found |= {f"guards/{name}": value for name, value in report.statistics.items()}
+            found |= report.statistics
         if self.main:
             self._write(update, found, rollouts)
         self._show(update, found)
