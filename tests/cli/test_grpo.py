@@ -127,15 +127,24 @@ def test_a_judge_that_always_says_yes_is_refused_and_without_the_doctor_stopped(
         (("--reward", "beauty"), "it must be scene, clip"),
         (("--reward", "scene=a"), "must be a number"),
         (("--set", "rollout.group=4"), "there is no such key"),
+        (("--set", "rollout.trained_steps=4"), "rollout.trained_steps: it has no effect on grpo"),
+        (("--set", "nft.samples=4"), "nft.samples: it has no effect on grpo"),
+        (("--reward", "sandbox:contrastive=1,sandbox:other=1"), "sandbox"),
         (("--set", "rollout.group_size"), "KEY=VALUE"),
         (("--set", "held_out.n=1000000"), "held-out scenes"),
         (("--set", "reward_options.soft=maybe"), "soft"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(config: Path, tmp_path: Path, options: tuple[str, ...], said: str) -> None:
-    given = ("--set", "held_out.n=0") if "held_out" not in options[1] else ()
-    made = run_here("grpo", "--config", config, *given, *options, "--out", tmp_path / "run", "-q")
+    made = run_here("grpo", "--config", config, *options, "--out", tmp_path / "run", "-q")
     assert said in refusal(made)
+    assert not list(tmp_path.rglob("*.png"))  # nothing was painted before it was found
+
+
+def test_a_vocabulary_is_kept_by_its_name(config: Path, tmp_path: Path) -> None:
+    given = ("--taxonomy", "sandbox", "--set", "updates=1", "--set", "held_out.n=0", "-q")
+    assert run_here("grpo", "--config", config, *given, "--out", tmp_path / "run").code == 0
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["config"]["taxonomy"] == "sandbox"
 
 
 def test_the_scene_reward_needs_a_judge(tmp_path: Path) -> None:

@@ -59,6 +59,18 @@ def test_a_key_below_a_value_is_refused() -> None:
         read_config(None, {"model": "a", "model.guidance": 2})
 
 
+@pytest.mark.parametrize("name", config_names())
+def test_configs_that_ship_set_nothing_in_vain(name: str) -> None:
+    config = read_config(Path(name), {})
+    config.refuse_unused("grpo" if config.algorithm == "auto" else config.algorithm)
+
+
+def test_what_has_no_effect_is_refused() -> None:
+    for algorithm, key, value in (("grpo", "rollout.steps", 4), ("flow_grpo", "nft.samples", 2), ("nft", "optimization.clip_range", 0.1)):
+        with pytest.raises(SpecError, match=f"{key}: it has no effect on {algorithm}"):
+            read_config(None, {"model": "a", key: value}).refuse_unused(algorithm)
+
+
 def test_rewards_have_weights() -> None:
     assert GrpoConfig(model="a").rewards == {"scene": 1.0}
     assert GrpoConfig(model="a", reward={"scene": 1, "clip": 0.3}).rewards == {"scene": 1.0, "clip": 0.3}

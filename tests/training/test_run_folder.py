@@ -75,6 +75,15 @@ def test_only_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     assert sorted(one.name for one in (tmp_path / "checkpoints").iterdir()) == ["update-00003", "update-00004"]
 
 
+def test_the_newest_checkpoint_is_that_of_the_largest_number(tmp_path: Path) -> None:
+    run = TrainingRun(tmp_path, 200_000, quiet=True)
+    for update in (99_999, 100_000):
+        with run.checkpoint(update):
+            pass
+    found = run.newest_checkpoint()
+    assert found is not None and found[0] == 100_000
+
+
 def test_a_checkpoint_that_cannot_be_written_is_an_error_and_the_old_one_stays(tmp_path: Path) -> None:
     run = TrainingRun(tmp_path, 6, quiet=True)
     with run.checkpoint(1):

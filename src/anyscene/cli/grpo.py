@@ -31,7 +31,7 @@ def run(
     judge: Annotated[str | None, typer.Option(help="Who answers the questions of the scene reward.")] = None,
     judge_option: b.JudgeOptions = None,
     scenes: Annotated[Path | None, typer.Option(help="Which scenes: a spec file (JSON), not split; the split is made here.")] = None,
-    taxonomy: o.TaxonomyFolder = None,
+    taxonomy: Annotated[str | None, typer.Option(help='A vocabulary of your own: a folder of TSV files; or "sandbox".')] = None,
     reward: Annotated[
         str | None, typer.Option(help="scene, clip, a metric with its weights, or several with weights: scene=1,clip=0.3.")
     ] = None,
@@ -58,7 +58,7 @@ def run(
         "algorithm": algorithm,
         "updates": updates,
         "seed": seed,
-        "taxonomy": None if taxonomy is None else str(taxonomy),
+        "taxonomy": taxonomy,
     }
     given |= {f"model_options.{key}": value for key, value in b.parse_options(model_option).items()}
     given |= {f"judge_options.{key}": value for key, value in b.parse_options(judge_option).items()}

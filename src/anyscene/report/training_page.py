@@ -70,7 +70,7 @@ def training_sections(
             el(
                 "figure",
                 el("figcaption", el("h3", f"Update {update}")),
-                el("img", src=f"data:image/png;base64,{base64.b64encode(png).decode()}", alt=f"rollouts of update {update}", style=None),
+                el("img", src=f"data:image/png;base64,{base64.b64encode(png).decode()}", alt=f"rollouts of update {update}"),
                 class_="panel",
             )
             for update, png in sheets

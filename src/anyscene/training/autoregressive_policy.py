@@ -10,6 +10,7 @@ Imports torch: import this module only when training starts.
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -40,7 +41,7 @@ class Head(NamedTuple):
     bias: torch.Tensor | None
 
 
-class PicturePolicy(torch.nn.Module):  # type: ignore[misc]
+class PicturePolicy(torch.nn.Module, ABC):  # type: ignore[misc]
     """What TRL's trainer is given in place of a causal language model.
 
     Its parameters are those that decide about pictures, and shared with the model that it was made of: what it learns, the model knows.
@@ -65,17 +66,17 @@ class PicturePolicy(torch.nn.Module):  # type: ignore[misc]
     def add_model_tags(self, tags: object) -> None:
         """Nothing: they would be for a model card."""
 
+    @abstractmethod
     def embed(self, prompts: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
         """Embeddings ``(rows, columns, width)`` of prompts' token ids and, behind them, pictures' codes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def hidden(self, embedded: torch.Tensor, **inputs: Any) -> torch.Tensor:
         """What the language model makes of them, as the head takes it, ``(rows, columns, width)``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def get_output_embeddings(self) -> Head:
         """The head's rows for the codes."""
-        raise NotImplementedError
 
     def base_model(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: object) -> SimpleNamespace:
         """Hidden states at the last token of prompts, which are filled on the left, and at all of a picture's codes behind them.

@@ -28,13 +28,11 @@ from anyscene.rewards import Reward, Score
 from anyscene.rewards.protocol import Record
 from anyscene.training.autoregressive_policy import PicturePolicy, drawing
 from anyscene.training.config import GrpoConfig
-from anyscene.training.policies import rollout_seed
+from anyscene.training.policies import TIE, rollout_seed
 from anyscene.training.run_folder import Rollouts
 
 __all__ = ["GroupTrainer", "Painter", "RecordedSampling", "settled", "tied_rows"]
 
-TIE = 1e-6
-"""Rewards of a group that deviate by less are alike: what is between them is rounding."""
 DEVIATION, HALF_DEVIATION = 1e-3, 0.05
 """How far the ratio of drawn and learnt probabilities may be from 1: at most in float32, on average in half precision."""
 

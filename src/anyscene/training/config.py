@@ -216,10 +216,34 @@ class GrpoConfig(_Section):
             raise ValueError(f"updates {self.updates} must be a multiple of optimization.inner_updates {self.optimization.inner_updates}")
         return self
 
+    def refuse_unused(self, algorithm: str) -> None:
+        """What was set and would have no effect is an error.
+
+        Args:
+            algorithm: ``grpo``, ``flow_grpo`` or ``nft``.
+
+        Raises:
+            SpecError: it names the key.
+        """
+        sections = {"rollout": self.rollout, "optimization": self.optimization}
+        unused = [f"{name}.{key}" for name, keys in UNUSED[algorithm].items() for key in keys if key in sections[name].model_fields_set]
+        if algorithm != "nft" and self.nft.model_fields_set:
+            unused.append(f"nft.{min(self.nft.model_fields_set)}")
+        if unused:
+            raise SpecError(f"{', '.join(unused)}: it has no effect on {algorithm}; leave it out")
+
     @property
     def rewards(self) -> dict[str, float]:
         """Weights of the rewards by their names."""
         return {self.reward: 1.0} if isinstance(self.reward, str) else dict(self.reward)
+
+
+UNUSED: dict[str, dict[str, tuple[str, ...]]] = {
+    "grpo": {"rollout": ("steps", "noise", "trained_steps"), "optimization": ("advantage_clip",)},
+    "flow_grpo": {"rollout": ("temperature",)},
+    "nft": {"rollout": ("temperature", "noise", "trained_steps"), "optimization": ("clip_range",)},
+}
+"""Keys that an algorithm does not know."""
 
 
 def read_config(path: Path | None, given: dict[str, Any]) -> GrpoConfig:

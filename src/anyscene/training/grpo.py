@@ -101,6 +101,8 @@ def make_reward(config: GrpoConfig, judge: Judge | None) -> Reward:
     if len(made) == 1:
         return next(iter(made.values()))
     parts = {name.partition(":")[0]: (one, config.rewards[name]) for name, one in made.items()}
+    if len(parts) < len(made):
+        raise SpecError(f"rewards {', '.join(made)}: two have one name before the colon, by which their parts are logged; take one of each")
     return Weighted(parts, normalise="group")
 
 
@@ -136,21 +138,23 @@ def run_grpo(
     painter = load_model(config.model, **{**config.model_options, **config.held_out.model_options})
     state = _processes(painter)
     main, out = bool(state.is_main_process), Path(out)
-    run = _Run(config, out, sides, taxonomy, state.wait_for_everyone, main, quiet or not main)
+    run = _Run(config, out, sides, state.wait_for_everyone, main, quiet or not main)
+    # All that may be wrong with the config is found before anything is painted, which may take hours.
+    trainer = _trainer(config, painter)
     judge = load_judge(config.judge, **config.judge_options) if config.judge else None
-    evaluator = _evaluator(config, judge)
+    evaluator, second = _evaluator(config, judge), _second_judge(config)
+    reward = make_reward(config, judge)
     if main:
-        for one in {id(one): one for one in (judge, evaluator) if one is not None}.values():
+        for one in {id(one): one for one in (judge, evaluator, second) if one is not None}.values():
             if examine is not None:
                 examine(one)
         open_folder(out)
     with lock_folder(out) if main else nullcontext():
         if main:
             _claim(out, config, sides)
-            run.evaluate(BEFORE, painter, evaluator)
-        del painter
+            run.evaluate(BEFORE, lambda: painter, evaluator)
         state.wait_for_everyone()
-        trained = run.train(judge)
+        trained = run.train(trainer, reward, _guards(config, second))
         found = run.conclude(trained, evaluator) if main else {}
     state.wait_for_everyone()
     return found
@@ -187,37 +191,35 @@ class _Run:
     config: GrpoConfig
     out: Path
     sides: Sides
-    taxonomy: Taxonomy | None
     wait: Callable[[], None]
     main: bool
     quiet: bool
 
-    def evaluate(self, name: str, model: Model, judge: Judge | None) -> None:
+    def evaluate(self, name: str, model: Callable[[], Model], judge: Judge | None) -> None:
         """The evaluation before or after, if it is wanted and not done. For the main process only."""
-        if judge is not None and not (self.out / name / "scores.json").is_file():
+        if judge is not None and not (self.out / name / REPORT).is_file():  # the report is an evaluation's last file
             say(f"evaluating the policy {name} training", quiet=self.quiet)
-            _evaluate(self.config, self.out / name, model, judge, self.sides, self.quiet)
+            _evaluate(self.config, self.out / name, model(), judge, self.sides, self.quiet)
 
-    def train(self, judge: Judge | None) -> Trained:
+    def train(self, trainer: Callable[..., Trained], reward: Reward, guards: Guards | None) -> Trained:
         """The training, unless it is done."""
         config, out = self.config, self.out
         if (out / POLICY / "policy.json").is_file():
             return Trained.read(out / POLICY)
-        reward = make_reward(config, judge)
         policy = load_model(config.model, **config.model_options)
         run = TrainingRun(
             out,
             config.updates,
             main=self.main,
             quiet=self.quiet,
-            guards=_guards(config, reward),
+            guards=guards,
             stop_on_guard=config.guards.stop,
             pictures_every=config.pictures_every,
             checkpoint_every=config.checkpoint_every,
             checkpoints_kept=config.checkpoints_kept,
             trackers=_trackers(config, out) if self.main else (),
         )
-        trained = _trainer(config, policy)(policy, reward, _records(config, self.sides.train), config, run)
+        trained = trainer(policy, reward, _records(config, self.sides.train), config, run)
         for tracker in run.trackers:
             tracker.finish()
         if self.main:
@@ -234,7 +236,7 @@ class _Run:
         if evaluator is None:
             write_training_page(out / REPORT, trained.load, *trained_on)
         else:
-            self.evaluate(AFTER, load_model(trained.load, **{**trained.options, **config.held_out.model_options}), evaluator)
+            self.evaluate(AFTER, lambda: load_model(trained.load, **{**trained.options, **config.held_out.model_options}), evaluator)
             before, after = open_run(out / BEFORE), open_run(out / AFTER)
             more = training_sections(*trained_on)
             comparison = compare_evaluations(before, after, evaluator.name, html=out / REPORT, more=more)
@@ -260,6 +262,7 @@ def _trainer(config: GrpoConfig, policy: Model) -> Callable[..., Trained]:
     if config.algorithm != "auto" and autoregressive != (config.algorithm == "grpo"):
         fitting = "grpo" if autoregressive else "flow_grpo or nft"
         raise SpecError(f"algorithm {config.algorithm}: {policy.name} is trained with {fitting}")
+    config.refuse_unused("grpo" if autoregressive else "nft" if config.algorithm == "nft" else "flow_grpo")
     if autoregressive:
         from anyscene.training.autoregressive import train_autoregressive
 
@@ -285,14 +288,16 @@ def _records(config: GrpoConfig, space: SceneSpace) -> Callable[[int, int], list
     return records
 
 
-def _guards(config: GrpoConfig, reward: Reward) -> Guards | None:
+def _second_judge(config: GrpoConfig) -> Judge | None:
+    """The judge that pays nothing, where guards have one."""
     chosen = config.guards
-    if not chosen.on:
-        return None
-    second: Reward | None = None
-    if chosen.second_judge is not None:
-        second = SceneReward(load_judge(chosen.second_judge, **chosen.second_judge_options), name="second")
-    return Guards(default_guards(second, baseline=chosen.baseline, window=chosen.window))
+    return load_judge(chosen.second_judge, **chosen.second_judge_options) if chosen.on and chosen.second_judge is not None else None
+
+
+def _guards(config: GrpoConfig, second: Judge | None) -> Guards | None:
+    chosen = config.guards
+    held_out = None if second is None else SceneReward(second, name="second")
+    return Guards(default_guards(held_out, baseline=chosen.baseline, window=chosen.window)) if chosen.on else None
 
 
 def _trackers(config: GrpoConfig, out: Path) -> Sequence[Any]:

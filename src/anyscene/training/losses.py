@@ -13,10 +13,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from anyscene.training.policies import TIE
+
 __all__ = ["clipped_policy_loss", "gaussian_kl", "gaussian_log_prob", "goodness", "group_advantages", "nft_loss"]
 
-TIE = 1e-6
-"""Rewards of a group that spread less than this are the same reward, and its differences are rounding."""
 EPSILON = 1e-4
 """Added to the standard deviation that advantages are divided by."""
 

@@ -14,10 +14,12 @@ from anyscene.models.painting import SEEDS
 from anyscene.runs import write_atomic
 from anyscene.training.config import Optimization
 
-__all__ = ["POLICY", "Trained", "learning_rate_factor", "rollout_seed"]
+__all__ = ["POLICY", "TIE", "Trained", "learning_rate_factor", "rollout_seed"]
 
 POLICY = "policy"
 """The folder of the trained weights in the folder of a run."""
+TIE = 1e-6
+"""Rewards of a group that deviate by less are alike: what is between them is rounding."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from anyscene.media import Media
 from anyscene.rewards import GuardReport, Guards, Score
 from anyscene.rewards.protocol import Record, flat_figures
 from anyscene.runs import open_folder, remove_temporaries, say, write_atomic
+from anyscene.training.policies import TIE
 from anyscene.training.sheets import contact_sheet
 
 __all__ = ["Rollouts", "TrainingRun"]
@@ -63,7 +64,7 @@ class Rollouts:
         found = {
             "reward": _mean(known),
             "reward_std": _mean(spreads),
-            "zero_variance": _mean([float(one < 1e-8) for one in spreads]),
+            "zero_variance": _mean([float(one < TIE) for one in spreads]),
             "unscored": 1 - len(known) / max(1, len(self.scores)),
         }
         parts = [flat_figures(one) for one in self.scores if one is not None]
@@ -106,9 +107,12 @@ class TrainingRun:
 
     def newest_checkpoint(self) -> tuple[int, Path] | None:
         """Number of updates done and folder of the newest whole checkpoint, or None. Does not change anything."""
-        found = sorted((self.folder / CHECKPOINTS).glob("update-*"))
-        whole = [one for one in found if one.is_dir() and one.name.removeprefix("update-").isdigit()]
-        return (int(whole[-1].name.removeprefix("update-")), whole[-1]) if whole else None
+        whole = self._checkpoints()
+        return whole[-1] if whole else None
+
+    def _checkpoints(self) -> list[tuple[int, Path]]:
+        found = (self.folder / CHECKPOINTS).glob("update-*")
+        return sorted((int(one.name.removeprefix("update-")), one) for one in found if one.name.removeprefix("update-").isdigit())
 
     def resume(self) -> tuple[int, Path] | None:
         """As `newest_checkpoint`; and what was logged after it is forgotten, the guards remember what they knew then."""
@@ -149,7 +153,7 @@ class TrainingRun:
             unfinished.rename(whole)
         except OSError as error:
             raise RunError(f"{whole}: the checkpoint cannot be written ({error.strerror or error})") from error
-        for old in sorted(place.glob("update-*"))[: -self.checkpoints_kept]:
+        for _, old in self._checkpoints()[: -self.checkpoints_kept]:
             shutil.rmtree(old, ignore_errors=True)
 
     # ---- the log --------------------------------------------------------------------------------------------------------------
@@ -262,7 +266,12 @@ def _bar(total: int, done: int, quiet: bool) -> Iterator[Any]:
     import sys
 
     if quiet or not sys.stderr.isatty():
-        yield lambda update, text: None if quiet or update % max(1, total // 20) else say(f"update {update}/{total}  {text}")
+
+        def tell(update: int, text: str) -> None:
+            if update % max(1, total // 20) == 0:
+                say(f"update {update}/{total}  {text}", quiet=quiet)
+
+        yield tell
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
