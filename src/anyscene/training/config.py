@@ -1,25 +1,44 @@
-"""What a reinforcement-learning run is made of, read from a TOML file: every key is known, or the run does not start."""
+"""What training runs are made of, read from TOML files: every key is known, or the run does not start."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from anyscene.errors import SpecError
 
-__all__ = ["Ema", "GrpoConfig", "Guarding", "HeldOut", "Lora", "Nft", "Optimization", "Rollout", "config_names", "read_config"]
+__all__ = [
+    "Ema",
+    "FineTuning",
+    "GrpoConfig",
+    "Guarding",
+    "HeldOut",
+    "Learning",
+    "Lora",
+    "Nft",
+    "Optimization",
+    "Rollout",
+    "Section",
+    "config_names",
+    "read_config",
+]
 
 SHIPPED = Path(__file__).parent / "configs"
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """Part of a config, or all of it: values that cannot be changed, and no unknown key."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Rollout(_Section):
+Config = TypeVar("Config", bound=Section)
+
+
+class Rollout(Section):
     """How pictures are made to learn from.
 
     Attributes:
@@ -43,7 +62,7 @@ class Rollout(_Section):
     batch_size: int | None = Field(default=None, ge=1)
 
 
-class Optimization(_Section):
+class Optimization(Section):
     """How the policy is changed.
 
     Attributes:
@@ -79,7 +98,7 @@ class Optimization(_Section):
     gradient_checkpointing: bool = False
 
 
-class Lora(_Section):
+class Lora(Section):
     """Low-rank adapters in place of all weights.
 
     Attributes:
@@ -95,7 +114,7 @@ class Lora(_Section):
     targets: tuple[str, ...] = ()
 
 
-class Nft(_Section):
+class Nft(Section):
     """DiffusionNFT (arXiv 2509.16117).
 
     Attributes:
@@ -111,7 +130,7 @@ class Nft(_Section):
     samples: int = Field(default=4, ge=1)
 
 
-class Ema(_Section):
+class Ema(Section):
     """A moving average of the weights, which is what is kept and evaluated in the end.
 
     Attributes:
@@ -121,7 +140,7 @@ class Ema(_Section):
     decay: float = Field(default=0.0, ge=0, lt=1)
 
 
-class HeldOut(_Section):
+class HeldOut(Section):
     """The evaluation before and after, on scenes that share no structure and no (object, attribute) pair with training.
 
     Attributes:
@@ -147,7 +166,7 @@ class HeldOut(_Section):
     judge_options: dict[str, Any] = Field(default_factory=dict)
 
 
-class Guarding(_Section):
+class Guarding(Section):
     """Guards against reward hacking.
 
     Attributes:
@@ -167,7 +186,47 @@ class Guarding(_Section):
     window: int = Field(default=10, ge=3)
 
 
-class GrpoConfig(_Section):
+class FineTuning(Section):
+    """Learning from pictures that are there already.
+
+    Attributes:
+        method: ``sft`` learns the pictures, ``weighted`` each by its weight, ``dpo`` prefers the better of two (Diffusion-DPO).
+        updates: gradient steps.
+        batch_size: pictures of an update, over all processes; with ``dpo``, pairs.
+        caption_dropout: share of the pictures that are learnt without their caption, so that guidance goes on working; not with ``dpo``.
+        min_snr: the gamma of min-SNR weighting of models that predict noise or v (arXiv 2303.09556); None weights all noise alike.
+        dpo_beta: how strongly ``dpo`` is held to the model at the start.
+        size: pixels of the shorter side to which pictures are brought, cropped to the nearest shape; None is the model's own size.
+    """
+
+    method: Literal["sft", "weighted", "dpo"] = "sft"
+    updates: int = Field(default=200, ge=1)
+    batch_size: int = Field(default=16, ge=1)
+    caption_dropout: float = Field(default=0.1, ge=0, lt=1)
+    min_snr: float | None = Field(default=5.0, gt=0)
+    dpo_beta: float = Field(default=2500.0, gt=0)
+    size: int | None = Field(default=None, ge=8)
+
+
+class Learning(Section):
+    """What every run has that learns from pictures that are there already.
+
+    Attributes:
+        seed: of everything.
+        checkpoint_every: updates between two checkpoints.
+        checkpoints_kept: so many of the newest.
+    """
+
+    seed: int = Field(default=0, ge=0)
+    fine_tuning: FineTuning = FineTuning()
+    optimization: Optimization = Optimization()
+    lora: Lora = Lora()
+    ema: Ema = Ema()
+    checkpoint_every: int = Field(default=100, ge=1)
+    checkpoints_kept: int = Field(default=1, ge=1)
+
+
+class GrpoConfig(Section):
     """A run of ``anyscene grpo``.
 
     Attributes:
@@ -246,12 +305,13 @@ UNUSED: dict[str, dict[str, tuple[str, ...]]] = {
 """Keys that an algorithm does not know."""
 
 
-def read_config(path: Path | None, given: dict[str, Any]) -> GrpoConfig:
+def read_config(path: Path | None, given: dict[str, Any], kind: type[Config] = GrpoConfig) -> Config:  # type: ignore[assignment]
     """A config out of a TOML file and of what was given beside it, which comes first.
 
     Args:
         path: the file; or the name of a config that ships (`config_names`); or None.
         given: keys by their dotted names (``rollout.group_size``), with values as JSON or TOML would have them; None is not given.
+        kind: of config.
 
     Raises:
         SpecError: the file cannot be read, or a key or value is wrong.
@@ -268,22 +328,22 @@ def read_config(path: Path | None, given: dict[str, Any]) -> GrpoConfig:
                 raise SpecError(f"{name}: {section} is no section of the config")
         inner[last] = value
     try:
-        return GrpoConfig.model_validate(data)
+        return kind.model_validate(data)
     except ValidationError as error:
-        raise SpecError("; ".join(_one(dict(each)) for each in error.errors()[:3])) from None
+        raise SpecError("; ".join(_one(dict(each), kind) for each in error.errors()[:3])) from None
 
 
-def _one(problem: dict[str, Any]) -> str:
+def _one(problem: dict[str, Any], kind: type[Section]) -> str:
     place = ".".join(str(part) for part in problem["loc"]) or "the config"
     if problem["type"] == "extra_forbidden":
-        return f"{place}: there is no such key ({_allowed(problem['loc'])})"
+        return f"{place}: there is no such key ({_allowed(problem['loc'], kind)})"
     if problem["type"] == "missing":
         return f"{place} is missing"
     return f"{place}: {problem['msg']}, but it is {str(problem['input'])[:60]!r}"
 
 
-def _allowed(place: tuple[Any, ...]) -> str:
-    section: Any = GrpoConfig
+def _allowed(place: tuple[Any, ...], kind: type[Section]) -> str:
+    section: Any = kind
     for part in place[:-1]:
         section = section.model_fields[part].annotation
     return f"known are {', '.join(section.model_fields)}"

@@ -12,70 +12,41 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anyscene import __version__
-from anyscene.dataset import SceneSpace
-from anyscene.dataset.scene_space import RecordOptions
-from anyscene.errors import MissingExtraError, RunError, SpecError
-from anyscene.evaluation import compare_evaluations, judge_run, open_run, paint_run, report_run, score_evaluation
+from anyscene.errors import MissingExtraError, SpecError
+from anyscene.evaluation import compare_evaluations, open_run
 from anyscene.judges import Judge, load_judge
-from anyscene.language import QuestionOptions
 from anyscene.models import Model, load_model
 from anyscene.models.autoregressive import AutoregressiveModel
 from anyscene.models.diffusers import DiffusersModel
 from anyscene.plugins import checked_options
 from anyscene.report import training_sections, write_training_page
 from anyscene.rewards import Guards, MetricReward, Reward, SceneReward, Weighted, default_guards
-from anyscene.runs import differences, lock_folder, normalized, open_folder, read_manifest, say, write_atomic, write_manifest
+from anyscene.runs import lock_folder, open_folder, say, write_atomic
 from anyscene.scoring.metrics import load_metric
-from anyscene.space import Holdout, SceneSpec, prove_split
 from anyscene.taxonomy import Taxonomy
 from anyscene.training.config import GrpoConfig
+from anyscene.training.held_out import (
+    FORMS,
+    REPORT,
+    SCORES,
+    Sides,
+    claim,
+    evaluate,
+    headlines,
+    is_evaluated,
+    json_text,
+    split_scenes,
+    training_records,
+)
 from anyscene.training.policies import POLICY, Trained
 from anyscene.training.run_folder import ROLLOUTS, TrainingRun
 
 if TYPE_CHECKING:
-    from anyscene.evaluation import EvaluationRun
+    pass
 
-__all__ = ["Sides", "make_reward", "run_grpo", "split_scenes"]
+__all__ = ["make_reward", "run_grpo"]
 
-BEFORE, AFTER, RESULT, REPORT = "before", "after", "result.json", "report.html"
-FORMS = ("yes_no",)
-SCORES = ("all_correct", "strict", "soft")
-"""What the result states first, before and after."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sides:
-    """Training and held-out scenes.
-
-    Attributes:
-        train: the space that is trained on.
-        held_out: the space of the evaluation.
-        proof: what both could ever draw, and what they share (`space.prove_split`).
-    """
-
-    train: SceneSpace
-    held_out: SceneSpace
-    proof: Mapping[str, Any]
-
-
-def split_scenes(config: GrpoConfig, taxonomy: Taxonomy | None) -> Sides:
-    """The two sides of the config's scenes.
-
-    Raises:
-        SpecError: there are no such scenes, or they are the side of a split already.
-    """
-    spec = SceneSpec.from_dict(config.scenes)
-    if spec.holdout is not None:
-        raise SpecError(f"the scenes are the {spec.holdout.side} side of a split; give the whole, which is split for training")
-    held = config.held_out
-    train, test = (
-        SceneSpace(spec, taxonomy=taxonomy, holdout=Holdout.of_share(held.by, side, held.test, held.key)) for side in ("train", "test")
-    )
-    for side, space in (("training", train), ("held-out", test)):
-        if not space.size:
-            raise SpecError(f"no {side} scene is left by the split; take another held_out.key, or wider scenes")
-    return Sides(train, test, prove_split(train.space, test.space))
+BEFORE, AFTER, RESULT = "before", "after", "result.json"
 
 
 def make_reward(config: GrpoConfig, judge: Judge | None) -> Reward:
@@ -133,7 +104,7 @@ def run_grpo(
         Interrupted: stopped by Ctrl-C; what was done is kept.
     """
     _require_libraries()
-    sides = split_scenes(config, taxonomy)
+    sides = split_scenes(config.scenes, config.held_out, taxonomy)
     _take_own_gpu()
     painter = load_model(config.model, **{**config.model_options, **config.held_out.model_options})
     state = _processes(painter)
@@ -151,7 +122,7 @@ def run_grpo(
         open_folder(out)
     with lock_folder(out) if main else nullcontext():
         if main:
-            _claim(out, config, sides)
+            claim(out, "grpo", config, sides.digests)
             run.evaluate(BEFORE, lambda: painter, evaluator)
         state.wait_for_everyone()
         trained = run.train(trainer, reward, _guards(config, second))
@@ -197,9 +168,12 @@ class _Run:
 
     def evaluate(self, name: str, model: Callable[[], Model], judge: Judge | None) -> None:
         """The evaluation before or after, if it is wanted and not done. For the main process only."""
-        if judge is not None and not (self.out / name / REPORT).is_file():  # the report is an evaluation's last file
+        if judge is not None and not is_evaluated(self.out / name):
             say(f"evaluating the policy {name} training", quiet=self.quiet)
-            _evaluate(self.config, self.out / name, model(), judge, self.sides, self.quiet)
+            held = self.config.held_out
+            evaluate(
+                self.out / name, model(), [judge], self.sides.held_out, n=held.n, seed=held.seed, samples=held.samples, quiet=self.quiet
+            )
 
     def train(self, trainer: Callable[..., Trained], reward: Reward, guards: Guards | None) -> Trained:
         """The training, unless it is done."""
@@ -219,7 +193,9 @@ class _Run:
             checkpoints_kept=config.checkpoints_kept,
             trackers=_trackers(config, out) if self.main else (),
         )
-        trained = trainer(policy, reward, _records(config, self.sides.train), config, run)
+        trained = trainer(
+            policy, reward, training_records(self.sides.train, config.seed, config.reward_options.get("forms", FORMS)), config, run
+        )
         for tracker in run.trackers:
             tracker.finish()
         if self.main:
@@ -242,11 +218,11 @@ class _Run:
             comparison = compare_evaluations(before, after, evaluator.name, html=out / REPORT, more=more)
             result |= {
                 "held_out": {"scenes": config.held_out.n, "split": self.sides.proof, "judge": evaluator.name},
-                "before": _headlines(before),
-                "after": _headlines(after),
+                "before": headlines(out / BEFORE),
+                "after": headlines(out / AFTER),
                 "difference": {name: comparison["scores"][name] for name in SCORES},
             }
-        write_atomic(out / RESULT, _json(result))
+        write_atomic(out / RESULT, json_text(result))
         return result
 
 
@@ -270,22 +246,6 @@ def _trainer(config: GrpoConfig, policy: Model) -> Callable[..., Trained]:
     from anyscene.training.diffusion import train_diffusion
 
     return train_diffusion
-
-
-def _records(config: GrpoConfig, space: SceneSpace) -> Callable[[int, int], list[dict[str, Any]]]:
-    """Training records by their number. When all that the space gives have been seen, they come again."""
-    forms = tuple(config.reward_options.get("forms", FORMS))
-    source = space.source(config.seed, RecordOptions(questions=QuestionOptions(forms=forms)))
-    there = source.capacity
-
-    def records(start: int, count: int) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        while len(found) < count:
-            first = (start + len(found)) % there
-            found += source.table(first, min(there, first + count - len(found))).to_pylist()
-        return found
-
-    return records
 
 
 def _second_judge(config: GrpoConfig) -> Judge | None:
@@ -340,58 +300,10 @@ def _evaluator(config: GrpoConfig, judge: Judge | None) -> Judge | None:
     return judge
 
 
-def _evaluate(config: GrpoConfig, folder: Path, model: Model, judge: Judge, sides: Sides, quiet: bool) -> None:
-    held = config.held_out
-    source = sides.held_out.source(held.seed, RecordOptions(questions=QuestionOptions(forms=FORMS)))
-    if source.capacity < held.n:
-        raise SpecError(f"held_out.n = {held.n}: there are only {source.capacity:,} held-out scenes; take fewer, or a wider space")
-    run, _ = paint_run(
-        source.table(0, held.n), model, folder, seed=held.seed, samples=held.samples, taxonomy=sides.held_out.taxonomy, quiet=quiet
-    )
-    judge_run(run, judge, forms=FORMS, quiet=quiet)
-    score_evaluation(run, judge.name)
-    report_run(run, judge.name)
-
-
 def _sheets(out: Path) -> list[tuple[int, bytes]]:
     """The first and the last sheet of rollouts."""
     found = sorted((out / ROLLOUTS).glob("update-*.png"))
     return [(int(one.stem.removeprefix("update-")), one.read_bytes()) for one in dict.fromkeys(found[:1] + found[-1:])]
-
-
-def _headlines(run: EvaluationRun) -> dict[str, Any]:
-    scores = run.scores()["scores"]
-    return {name: scores[name] for name in SCORES}
-
-
-# ---- the folder -----------------------------------------------------------------------------------------------------------------
-
-
-def _claim(out: Path, config: GrpoConfig, sides: Sides) -> None:
-    """Marks the folder as this run's own.
-
-    Raises:
-        RunError: it is another's.
-    """
-    asked = normalized(
-        {
-            "anyscene": __version__,
-            "kind": "grpo",
-            "config": config.model_dump(mode="json"),
-            "scenes": {"train": sides.train.digest, "held_out": sides.held_out.digest},
-        }
-    )
-    found = read_manifest(out)
-    if found is None:
-        write_manifest(out, asked)
-        return
-    changed = differences(found, asked)
-    if changed:
-        raise RunError(f"{out} holds another run ({'; '.join(changed[:3])}). Choose another folder, or remove it.")
-
-
-def _json(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, indent=1, ensure_ascii=False, default=float) + "\n").encode()
 
 
 def _require_libraries() -> None:
