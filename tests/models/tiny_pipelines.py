@@ -9,7 +9,13 @@ from typing import Any
 import torch
 from diffusers import (
     AutoencoderKL,
+    AutoencoderKLCogVideoX,
     AutoencoderKLLTXVideo,
+    AutoencoderKLQwenImage,
+    AutoencoderKLWan,
+    CogVideoXDDIMScheduler,
+    CogVideoXPipeline,
+    CogVideoXTransformer3DModel,
     DDIMScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
@@ -19,15 +25,37 @@ from diffusers import (
     LTXPipeline,
     LTXVideoTransformer3DModel,
     PriorTransformer,
+    QwenImagePipeline,
+    QwenImageTransformer2DModel,
     SD3Transformer2DModel,
     ShapEPipeline,
     StableDiffusion3Pipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
+    UniPCMultistepScheduler,
+    WanPipeline,
+    WanTransformer3DModel,
+    ZImagePipeline,
+    ZImageTransformer2DModel,
 )
 from diffusers.pipelines.shap_e.renderer import ShapERenderer
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer, T5Config, T5EncoderModel, T5Tokenizer
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2Tokenizer,
+    Qwen3Config,
+    Qwen3Model,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+    UMT5Config,
+    UMT5EncoderModel,
+)
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 
@@ -237,6 +265,142 @@ def ltx() -> Any:
     )
 
 
+def wan() -> Any:
+    pieces = t5_tokenizer()
+    transformer = WanTransformer3DModel(
+        patch_size=(1, 2, 2),
+        num_attention_heads=2,
+        attention_head_dim=12,
+        in_channels=4,
+        out_channels=4,
+        text_dim=32,
+        freq_dim=16,
+        ffn_dim=32,
+        num_layers=1,
+        rope_max_seq_len=32,
+    )
+    vae = AutoencoderKLWan(
+        base_dim=4,
+        z_dim=4,
+        dim_mult=[1, 1, 1, 1],
+        num_res_blocks=1,
+        temperal_downsample=[False, True, True],
+        latents_mean=[-0.8, 0.1, 0.9, -0.2],
+        latents_std=[2.8, 1.5, 2.3, 0.7],
+    )
+    text = UMT5Config(vocab_size=len(pieces), d_model=32, d_kv=8, d_ff=37, num_layers=2, num_heads=4)
+    return WanPipeline(
+        transformer=transformer,
+        vae=vae,
+        scheduler=UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0),
+        text_encoder=UMT5EncoderModel(text).eval(),
+        tokenizer=pieces,
+    )
+
+
+def cogvideox(patch_size_t: int | None = None) -> Any:
+    pieces = t5_tokenizer()
+    transformer = CogVideoXTransformer3DModel(
+        num_attention_heads=4,
+        attention_head_dim=8,
+        in_channels=4,
+        out_channels=4,
+        time_embed_dim=2,
+        text_embed_dim=32,
+        num_layers=1,
+        sample_width=2,
+        sample_height=2,
+        sample_frames=9,
+        patch_size=2,
+        patch_size_t=patch_size_t,
+        patch_bias=patch_size_t is None,
+        temporal_compression_ratio=4,
+        max_text_seq_length=16,
+        use_rotary_positional_embeddings=patch_size_t is not None,
+    )
+    vae = AutoencoderKLCogVideoX(
+        down_block_types=("CogVideoXDownBlock3D",) * 4,
+        up_block_types=("CogVideoXUpBlock3D",) * 4,
+        block_out_channels=(8,) * 4,
+        latent_channels=4,
+        layers_per_block=1,
+        norm_num_groups=2,
+        temporal_compression_ratio=4,
+        sample_height=16,
+        sample_width=16,
+        scaling_factor=0.7,
+    )
+    return CogVideoXPipeline(
+        transformer=transformer,
+        vae=vae,
+        scheduler=CogVideoXDDIMScheduler(prediction_type="v_prediction", rescale_betas_zero_snr=True, snr_shift_scale=3.0),
+        text_encoder=_t5(pieces),
+        tokenizer=pieces,
+    )
+
+
+def _byte_tokenizer(**more: Any) -> Any:
+    """Qwen's, with bytes for pieces."""
+    tokens = [*bytes_to_unicode().values(), "<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    return Qwen2Tokenizer(vocab={token: i for i, token in enumerate(tokens)}, merges=[], model_max_length=2048, **more)
+
+
+TINY_QWEN = {
+    "hidden_size": 16,
+    "intermediate_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 2048,
+}
+
+
+def qwen_image() -> Any:
+    tokenizer = _byte_tokenizer()
+    transformer = QwenImageTransformer2DModel(
+        patch_size=2,
+        in_channels=16,
+        out_channels=4,
+        num_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=16,
+        axes_dims_rope=(8, 4, 4),
+    )
+    vae = AutoencoderKLQwenImage(
+        base_dim=4,
+        z_dim=4,
+        dim_mult=[1, 1, 1, 1],
+        num_res_blocks=1,
+        temperal_downsample=[False, True, True],
+        latents_mean=[-0.8, 0.1, 0.9, -0.2],
+        latents_std=[2.8, 1.5, 2.3, 0.7],
+    )
+    rope = {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0}
+    text = {**TINY_QWEN, "vocab_size": len(tokenizer), "rope_parameters": rope}
+    vision = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 16}
+    encoder = Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=vision)).eval()
+    return QwenImagePipeline(FlowMatchEulerDiscreteScheduler(), vae, encoder, tokenizer, transformer)
+
+
+def z_image() -> Any:
+    tokenizer = _byte_tokenizer()
+    tokenizer.chat_template = "{% for one in messages %}{{ one.content }}{% endfor %}"
+    transformer = ZImageTransformer2DModel(
+        in_channels=4,
+        dim=32,
+        n_layers=1,
+        n_refiner_layers=1,
+        n_heads=2,
+        n_kv_heads=2,
+        cap_feat_dim=16,
+        axes_dims=[8, 4, 4],
+        axes_lens=[256, 32, 32],
+    )
+    encoder = Qwen3Model(Qwen3Config(vocab_size=len(tokenizer), head_dim=8, **TINY_QWEN)).eval()
+    return ZImagePipeline(FlowMatchEulerDiscreteScheduler(), _vae(), encoder, tokenizer, transformer)
+
+
 def shap_e() -> Any:
     tokenizer, width = clip_tokenizer(), 8
     prior = PriorTransformer(
@@ -274,7 +438,19 @@ def shap_e() -> Any:
     )
 
 
-BUILD = {"sd": stable_diffusion, "sdxl": stable_diffusion_xl, "sd3": stable_diffusion_3, "flux": flux, "ltx": ltx, "shap_e": shap_e}
+BUILD = {
+    "sd": stable_diffusion,
+    "sdxl": stable_diffusion_xl,
+    "sd3": stable_diffusion_3,
+    "flux": flux,
+    "qwen": qwen_image,
+    "z_image": z_image,
+    "ltx": ltx,
+    "wan": wan,
+    "cogvideox": cogvideox,
+    "cogvideox1.5": lambda: cogvideox(patch_size_t=2),
+    "shap_e": shap_e,
+}
 
 
 def save(kind: str, folder: Path) -> Path:

@@ -32,6 +32,7 @@ class Family:
         doubled: guidance asks once, for twice as many pictures: without caption, with caption.
         time: how the denoiser is told the noise level ``t`` of a flow: ``1000t``, ``t`` or ``1-t``.
         listed: latents go in as a list of ``(channels, 1, height, width)``, and come out so with the sign turned.
+        modality: what it makes: ``image`` or ``video``. Families of videos learn from examples, not by reinforcement.
     """
 
     models: str
@@ -41,6 +42,7 @@ class Family:
     doubled: bool = False
     time: Literal["1000t", "t", "1-t"] = "1000t"
     listed: bool = False
+    modality: Literal["image", "video"] = "image"
 
 
 FAMILIES = {
@@ -49,6 +51,9 @@ FAMILIES = {
     "FluxTransformer2DModel": Family("FLUX.1", "flow", unguided=None, time="t"),
     "QwenImageTransformer2DModel": Family("Qwen-Image", "flow", guidance="true_cfg_scale", time="t"),
     "ZImageTransformer2DModel": Family("Z-Image", "flow", unguided=0.0, time="1-t", listed=True),
+    "LTXVideoTransformer3DModel": Family("LTX-Video", "flow", doubled=True, modality="video"),
+    "WanTransformer3DModel": Family("Wan", "flow", modality="video"),
+    "CogVideoXTransformer3DModel": Family("CogVideoX", "diffusion", doubled=True, modality="video"),
 }
 """By the class of the denoiser."""
 
@@ -90,6 +95,8 @@ class Denoiser:
             raise SpecError(
                 f"{type(pipe).__name__} with the denoiser {type(self.module).__name__} cannot be trained; these families can: {known}"
             )
+        if getattr(pipe, "transformer_2", None) is not None:
+            raise SpecError(f"{type(pipe).__name__} with two denoisers, for much and for little noise, cannot be trained; one with one can")
         self.family = found
 
     @contextmanager
@@ -139,10 +146,9 @@ class Denoiser:
             given = list(latents.to(recorded[0].dtype).unsqueeze(2).unbind(0))
             return replace(request, args=(given, times, *others))
         if "hidden_states" in request.kwargs:
-            asked = {
-                "hidden_states": latents.to(request.kwargs["hidden_states"].dtype),
-                "timestep": times.to(request.kwargs["timestep"].dtype),
-            }
+            told = request.kwargs["timestep"]
+            times = times.reshape(-1, *[1] * (told.ndim - 1)).expand(len(times), *told.shape[1:])  # Wan may tell it each position
+            asked = {"hidden_states": latents.to(request.kwargs["hidden_states"].dtype), "timestep": times.to(told.dtype)}
             return replace(request, kwargs={**request.kwargs, **asked})
         return replace(request, args=(latents.to(request.args[0].dtype), times, *request.args[2:]))
 
@@ -214,8 +220,9 @@ class Denoiser:
             SpecError: something else, or the scheduler does not say.
         """
         if self.family.process == "flow":
-            if not hasattr(scheduler, "sigmas"):
-                raise SpecError(f"{type(scheduler).__name__}: it has no noise levels; use FlowMatchEulerDiscreteScheduler")
+            kind = scheduler.config.get("prediction_type", "flow_prediction")
+            if not hasattr(scheduler, "sigmas") or kind != "flow_prediction":
+                raise SpecError(f"{type(scheduler).__name__}: it has no noise levels of a flow; use FlowMatchEulerDiscreteScheduler")
             return "velocity"
         kind = str(scheduler.config.get("prediction_type", "epsilon"))
         if kind not in ("epsilon", "v_prediction") or not hasattr(scheduler, "alphas_cumprod"):
