@@ -301,8 +301,8 @@ def wan() -> Any:
 def cogvideox(patch_size_t: int | None = None) -> Any:
     pieces = t5_tokenizer()
     transformer = CogVideoXTransformer3DModel(
-        num_attention_heads=4,
-        attention_head_dim=8,
+        num_attention_heads=2,
+        attention_head_dim=16,
         in_channels=4,
         out_channels=4,
         time_embed_dim=2,

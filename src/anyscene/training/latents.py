@@ -7,6 +7,7 @@ decodes. The conditioning is not rebuilt: the stock pipeline runs, without guida
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -31,7 +32,8 @@ def size_grid(pipe: Any, denoiser: Denoiser) -> Grid:
     """Which sizes the pipeline takes: pixels in steps of the encoder's and the denoiser's patches together, frames in the encoder's."""
     found = (getattr(pipe, name, None) for name in ("vae_spatial_compression_ratio", "vae_scale_factor_spatial", "vae_scale_factor"))
     pixels = next(int(one) for one in found if one)
-    return Grid(pixels * _PATCHES[type(denoiser.module).__name__](denoiser.module.config), _frames_step(pipe))
+    kind = type(denoiser.module).__name__
+    return Grid(math.lcm(pixels * _PATCHES[kind](denoiser.module.config), _ASKED.get(kind, 1)), _frames_step(pipe))
 
 
 def _frames_step(pipe: Any) -> int:
@@ -50,6 +52,8 @@ _PATCHES: dict[str, Callable[[Any], int]] = {
     "CogVideoXTransformer3DModel": lambda config: int(config.patch_size),
 }
 """Latent pixels along a side that the denoiser takes together, by its class."""
+_ASKED = {"UNet2DConditionModel": 8, "LTXVideoTransformer3DModel": 32, "WanTransformer3DModel": 16, "CogVideoXTransformer3DModel": 8}
+"""Multiples on which pipelines insist, whatever their encoder is like."""
 
 
 def native_size(model: DiffusersModel) -> Size:
