@@ -13,6 +13,7 @@
     ├── ModelError              a text-to-vision model cannot be loaded or used at all
     ├── JudgeError              a judge cannot be loaded or used, or fails its canaries
     ├── RewardHackedError       training was stopped: the reward and the truth part
+    ├── LeakageError            what is held out was trained on: no figure of the run says anything
     ├── RecordError             a dataset file is missing, damaged or not what it should be
     └── MissingExtraError       an optional library is not installed
 
@@ -29,6 +30,7 @@ __all__ = [
     "GraphError",
     "Interrupted",
     "JudgeError",
+    "LeakageError",
     "MediaError",
     "MissingExtraError",
     "ModelError",
@@ -90,6 +92,10 @@ class JudgeError(AnySceneError):
 
 class RewardHackedError(AnySceneError):
     """A guard stopped training, since the reward and the truth part. The message names the causes (docs/rewards.md)."""
+
+
+class LeakageError(AnySceneError):
+    """Something held out was trained on, so that no figure of the run says anything. The message names the first offenders."""
 
 
 class RecordError(AnySceneError):

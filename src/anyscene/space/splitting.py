@@ -1,12 +1,17 @@
-"""The proof of a split: two spaces compared over everything that they could ever draw."""
+"""The proof of a split: two spaces compared over everything that they could ever draw; and what of that one scene holds."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from anyscene.errors import SpecError
+from anyscene.scene.canonical import Key, canonical_key
+from anyscene.scene.graph import SceneGraph
+from anyscene.scene.structure import Edge
 from anyscene.space.space import Space
 
 
@@ -73,3 +78,28 @@ def _pairs(train: Space, test: Space) -> dict[str, int]:
 def _structures(train: Space, test: Space) -> dict[str, int]:
     mine, theirs = ({frame.structure.code for frames in space.frames.values() for frame in frames} for space in (train, test))
     return {"train": len(mine), "test": len(theirs), "shared": len(mine & theirs)}
+
+
+def parts_of(graph: SceneGraph) -> Mapping[str, frozenset[Key]]:
+    """What one scene has of each kind that a split can keep apart.
+
+    Two scenes have the same structure exactly when `scene.structure.identify` gives the same one for both; scenes that it does not know,
+    since they are too large or their relations run in a circle, have one as well. Words are taken without regard to case, as spaces do.
+
+    Returns:
+        ``element``: (kind, word), with ``type=value`` for scene attributes; ``pair``: (object, attribute); ``structure``: a single key.
+    """
+    pairs = {(one.name.casefold(), a.value.casefold()) for one in graph.objects for a in one.attributes}
+    elements = {("object", one.name.casefold()) for one in graph.objects} | {("attribute", value) for _, value in pairs}
+    elements |= {("relation", one.predicate.casefold()) for one in graph.relations}
+    elements |= {("scene", f"{one.type}={one.value}".casefold()) for one in graph.scene_attributes}
+    place = {one.id: number for number, one in enumerate(graph.objects)}
+    edges = tuple((place[one.subject], place[one.object]) for one in graph.relations)
+    structure = _structure_key(tuple(len(one.attributes) for one in graph.objects), edges)
+    return {"element": frozenset(elements), "pair": frozenset(pairs), "structure": frozenset([structure])}
+
+
+@lru_cache(maxsize=1 << 16)
+def _structure_key(attributes: tuple[int, ...], edges: tuple[Edge, ...]) -> Key:
+    """Equal exactly for isomorphic structures."""
+    return canonical_key({str(node): count for node, count in enumerate(attributes)}, [(str(a), "", str(b)) for a, b in edges])
