@@ -32,6 +32,11 @@ CALL: dict[str, dict[str, Any]] = {
     "sdxl": {"height": 32, "width": 32, "guidance_scale": 1.0},
     "sd3": {"height": 32, "width": 32, "guidance_scale": 1.0, "max_sequence_length": 77},
     "flux": {"height": 16, "width": 16, "max_sequence_length": 48},
+    "qwen": {"height": 32, "width": 32, "true_cfg_scale": 1.0},
+    "z_image": {"height": 32, "width": 32, "guidance_scale": 0.0},
+    "ltx": {"height": 32, "width": 32, "num_frames": 5, "guidance_scale": 1.0, "max_sequence_length": 16},
+    "wan": {"height": 16, "width": 16, "num_frames": 5, "guidance_scale": 1.0, "max_sequence_length": 16},
+    "cogvideox": {"height": 16, "width": 16, "num_frames": 5, "guidance_scale": 1.0, "max_sequence_length": 16},
 }
 CAPTIONS = ["a red ball", "a blue box"]
 PIPES: dict[str, Any] = {}
@@ -41,7 +46,7 @@ def pipeline(kind: str) -> Any:
     if kind not in PIPES:
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            PIPES[kind] = BUILD[kind]() if kind in BUILD else ONLY_DENOISER[kind]()
+            PIPES[kind] = BUILD[kind]()
         PIPES[kind].set_progress_bar_config(disable=True)
     return PIPES[kind]
 
@@ -52,58 +57,7 @@ def generators(count: int = 2) -> list[Any]:
 
 def paint(pipe: Any, kind: str, steps: int = 4, **more: Any) -> Any:
     with torch.no_grad():
-        return pipe(CAPTIONS, generator=generators(), num_inference_steps=steps, output_type="latent", **{**CALL[kind], **more}).images
-
-
-def qwen_image() -> Any:
-    from diffusers import FlowMatchEulerDiscreteScheduler, QwenImagePipeline, QwenImageTransformer2DModel
-
-    transformer = QwenImageTransformer2DModel(
-        patch_size=2,
-        in_channels=16,
-        out_channels=4,
-        num_layers=1,
-        attention_head_dim=16,
-        num_attention_heads=2,
-        joint_attention_dim=16,
-        axes_dims_rope=(8, 4, 4),
-    )
-    return QwenImagePipeline(FlowMatchEulerDiscreteScheduler(), None, None, None, transformer)  # type: ignore[arg-type]
-
-
-def z_image() -> Any:
-    from diffusers import FlowMatchEulerDiscreteScheduler, ZImagePipeline, ZImageTransformer2DModel
-
-    transformer = ZImageTransformer2DModel(
-        in_channels=16,
-        dim=32,
-        n_layers=1,
-        n_refiner_layers=1,
-        n_heads=2,
-        n_kv_heads=2,
-        cap_feat_dim=16,
-        axes_dims=[8, 4, 4],
-        axes_lens=[256, 32, 32],
-    )
-    return ZImagePipeline(FlowMatchEulerDiscreteScheduler(), None, None, None, transformer)  # type: ignore[arg-type]
-
-
-ONLY_DENOISER = {"qwen": qwen_image, "z_image": z_image}
-
-
-def paint_from_embeddings(pipe: Any, kind: str) -> Any:
-    source = torch.Generator().manual_seed(5)
-    more: dict[str, Any] = {}
-    if kind == "qwen":
-        embedded: Any = torch.randn(2, 7, 16, generator=source)
-        more = {"prompt_embeds_mask": torch.ones(2, 7, dtype=torch.int64), "true_cfg_scale": 1.0}
-    else:
-        embedded = [torch.randn(length, 16, generator=source) for length in (7, 5)]
-        more = {"guidance_scale": 0.0}
-    with torch.no_grad():
-        return pipe(
-            prompt_embeds=embedded, generator=generators(), num_inference_steps=4, height=64, width=64, output_type="latent", **more
-        ).images
+        return pipe(list(CAPTIONS), generator=generators(), num_inference_steps=steps, output_type="latent", **{**CALL[kind], **more})[0]
 
 
 @pytest.fixture
@@ -240,7 +194,7 @@ def test_the_state_stays_in_float32_when_the_denoiser_is_in_bfloat16() -> None:
 # ---- the denoiser ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["sd", "sd3", "flux", "qwen", "z_image"])
+@pytest.mark.parametrize("kind", ["sd", "sd3", "flux", "qwen", "z_image", "ltx", "wan", "cogvideox"])
 def test_asked_again_about_the_same_latents_and_time_it_gives_the_scheduler_the_same(kind: str) -> None:
     pipe = pipeline(kind)
     denoiser = Denoiser(pipe)
@@ -255,7 +209,7 @@ def test_asked_again_about_the_same_latents_and_time_it_gives_the_scheduler_the_
     pipe.scheduler.step = keep
     try:
         with denoiser.recording() as requests:
-            paint(pipe, kind) if kind in CALL else paint_from_embeddings(pipe, kind)
+            paint(pipe, kind)
     finally:
         del pipe.scheduler.step
     assert len(requests) == len(given) == 4
@@ -327,9 +281,26 @@ def test_the_right_prediction_implies_the_picture_that_was_mixed_with_noise(kind
 
 def test_a_pipeline_of_another_family_is_refused_by_the_names_of_those_that_can() -> None:
     with pytest.raises(
-        SpecError, match=r"LTXVideoTransformer3DModel cannot be trained.*Stable Diffusion 1 and 2.*FLUX.*Qwen-Image.*Z-Image"
+        SpecError, match=r"ShapEPipeline.*cannot be trained.*Stable Diffusion 1 and 2.*FLUX.*Qwen-Image.*Z-Image.*LTX.*Wan.*CogVideoX"
     ):
-        Denoiser(pipeline("ltx"))
+        Denoiser(pipeline("shap_e"))
+
+
+def test_a_pipeline_with_two_denoisers_is_refused() -> None:
+    pipe = pipeline("wan")
+    pipe.transformer_2 = pipe.transformer
+    try:
+        with pytest.raises(SpecError, match="WanPipeline with two denoisers"):
+            Denoiser(pipe)
+    finally:
+        pipe.transformer_2 = None
+
+
+def test_a_scheduler_of_a_flow_family_that_does_not_follow_the_flow_is_refused() -> None:
+    pipe = pipeline("wan")
+    assert Denoiser(pipe).predicts(pipe.scheduler) == "velocity"
+    with pytest.raises(SpecError, match=r"UniPCMultistepScheduler.*no noise levels of a flow"):
+        Denoiser(pipe).predicts(diffusers.UniPCMultistepScheduler())
 
 
 def test_a_flow_along_another_scheduler_is_refused() -> None:
