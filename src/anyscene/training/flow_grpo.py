@@ -115,7 +115,7 @@ class FlowGrpo:
         log_prob = gaussian_log_prob(step.after, mean, std)
         loss = clipped_policy_loss(log_prob, step.log_prob, advantages, clip)
         deviation = (torch.exp(log_prob.detach() - step.log_prob) - 1).abs()
-        figures = {"deviation": deviation.max(), "clipped": (deviation > clip).float().mean()}
+        figures = {"ratio_max_deviation": deviation.max(), "clipped": (deviation > clip).float().mean()}
         if self._reference is not None:
             with torch.no_grad(), self._trainable.swapped(self._reference):
                 there, _ = self._scheduler.transition(step.index, self._denoiser.ask(request, self._guidance), step.before)

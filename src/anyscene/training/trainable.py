@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,9 @@ __all__ = ["Trainable"]
 
 TARGETS = ("to_k", "to_q", "to_v", "to_out.0")
 """The attention's layers, as diffusers names them."""
+
+LORA_FILE = "pytorch_lora_weights.safetensors"
+"""The name that diffusers gives to LoRA weights."""
 
 
 class Trainable:
@@ -45,7 +49,9 @@ class Trainable:
             if isinstance(part, torch.nn.Module):
                 part.requires_grad_(False).eval()
         if lora.dropout:
-            raise SpecError(f"lora.dropout = {lora.dropout}: diffusion policies are compared with themselves, which dropout forbids; use 0")
+            raise SpecError(
+                f"lora.dropout = {lora.dropout}: a diffusion model is trained in the mode in which it draws, without dropout; use 0"
+            )
         if getattr(denoiser.module, "peft_config", None):
             raise SpecError("the model has LoRA weights already: merge them into its weights first (fuse_lora, save_pretrained)")
         if lora.rank:
@@ -83,6 +89,38 @@ class Trainable:
             except ValueError as error:
                 raise SpecError(f"lora.targets {', '.join(targets)}: {' '.join(str(error).split())[:200]}") from None
 
+    def load(self, path: Path) -> None:
+        """Makes the adapters those that `save` wrote.
+
+        Args:
+            path: the folder, or the file in it.
+
+        Raises:
+            SpecError: there are no such weights, or they are of other adapters than these.
+        """
+        from peft import get_peft_model_state_dict, set_peft_model_state_dict
+        from safetensors import SafetensorError, safe_open
+        from safetensors.torch import load_file
+
+        if not self._lora.rank:
+            raise SpecError(f"{path}: to go on from LoRA weights, lora.rank must be theirs; it is 0, which trains all weights")
+        file = path / LORA_FILE if path.is_dir() else path
+        try:
+            found = load_file(file)
+            with safe_open(file, framework="pt") as opened:
+                about = json.loads((opened.metadata() or {}).get("lora_adapter_metadata", "{}"))
+        except (OSError, SafetensorError) as error:
+            raise SpecError(f"{file}: no LoRA weights to go on from ({' '.join(str(error).split())[:200]})") from None
+        module, prefix = self._denoiser.module, f"{self._denoiser.part}."
+        weights = {name.removeprefix(prefix): one for name, one in found.items()}
+        mine = get_peft_model_state_dict(module)
+        if {name: one.shape for name, one in weights.items()} != {name: one.shape for name, one in mine.items()}:
+            raise SpecError(f"{file}: its LoRA weights are of another rank or of other layers than lora.rank and lora.targets say")
+        alpha = about.get(f"{prefix}lora_alpha")
+        if alpha != module.peft_config["default"].lora_alpha:
+            raise SpecError(f"{file}: its LoRA weights have alpha {alpha}, where lora.alpha is {module.peft_config['default'].lora_alpha}")
+        set_peft_model_state_dict(module, weights)
+
     def copy(self) -> list[Tensor]:
         """The weights as they are now."""
         return [one.detach().clone() for one in self.parameters]
@@ -115,5 +153,7 @@ class Trainable:
 
         module, part = self._denoiser.module, self._denoiser.part
         weights = {name: one.contiguous() for name, one in get_peft_model_state_dict(module).items()}
-        given = {f"{part}_lora_layers": weights, f"{part}_lora_adapter_metadata": module.peft_config["default"].to_dict()}
+        settings = module.peft_config["default"].to_dict()
+        about = {name: sorted(value) if isinstance(value, set) else value for name, value in settings.items()}  # the same bytes each time
+        given = {f"{part}_lora_layers": weights, f"{part}_lora_adapter_metadata": about}
         self._pipe.save_lora_weights(str(folder), **given)
