@@ -324,7 +324,7 @@ config = GrpoConfig.model_validate_json(Path(sys.argv[1]).read_text())
 state = PartialState(cpu=True)
 run = TrainingRun(Path(sys.argv[2]), config.updates, main=state.is_main_process, quiet=True, checkpoint_every=1)
 train_diffusion(load_model(config.model, **config.model_options), Blue(), records, config, run)
-print("processes", state.num_processes)
+print("processes " + str(state.num_processes) + "\\n", end="", flush=True)  # in one piece: the other process writes as well
 """
 
 
