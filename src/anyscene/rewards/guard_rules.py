@@ -14,7 +14,7 @@ import numpy as np
 
 from anyscene.errors import SpecError
 from anyscene.media import Media
-from anyscene.rewards.picture_statistics import CONTENT, STATISTICS, thumbnail
+from anyscene.rewards.picture_statistics import CONTENT, STATISTICS, group_diversity
 from anyscene.rewards.protocol import Record, Reward, Score, questions_in
 from anyscene.scoring.metrics import Metric
 
@@ -269,12 +269,8 @@ class DiversityGuard(_Trends):
 
     def watch(self, rollouts: Rollouts) -> tuple[Mapping[str, float], list[Finding]]:
         """See `Guard.watch`; ``guard/diversity`` is the mean distance (root mean square of colours) of pairs of rollouts of one group."""
-        distances = []
-        for group in rollouts.groups():
-            looks = [thumbnail(one) for place in group if (one := rollouts.media[place]) is not None]
-            sizes = {len(look) for look in looks}
-            if len(looks) > 1 and len(sizes) == 1:
-                distances.append(_mean_distance(np.array(looks)))
+        found = [group_diversity([one for place in group if (one := rollouts.media[place]) is not None]) for group in rollouts.groups()]
+        distances = [one for one in found if one is not None]
         if not distances:
             return {}, []
         now = math.fsum(distances) / len(distances)
@@ -451,12 +447,6 @@ def _answered(score: Score | None) -> float:
         return 0.0
     asked = list(questions_in(score))
     return sum(one.value is not None for one in asked) / len(asked) if asked else 1.0
-
-
-def _mean_distance(looks: Any) -> float:
-    """Mean root mean square difference over all pairs."""
-    place, other = np.triu_indices(len(looks), 1)
-    return float(np.sqrt(((looks[place] - looks[other]) ** 2).mean(axis=1)).mean())
 
 
 def _correlation(one: Any, other: Any) -> float:

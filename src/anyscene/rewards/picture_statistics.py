@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from PIL import Image
 
 from anyscene.media import Media
 
-__all__ = ["CONTENT", "STATISTICS", "picture_statistics", "thumbnail"]
+__all__ = ["CONTENT", "STATISTICS", "group_diversity", "picture_statistics", "thumbnail"]
 
 STATISTICS = ("brightness", "saturation", "contrast", "entropy", "sharpness", "file_size")
 CONTENT = STATISTICS[1:]
@@ -49,3 +49,16 @@ def thumbnail(media: Media) -> NDArray[np.float64]:
     """``(frames * 16 * 16 * 3,)`` colours from 0 to 1 of up to four frames: what diversity is measured on."""
     frames = [np.asarray(frame.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX), dtype=np.float64) for frame in media.sampled(4)]
     return np.concatenate([frame.ravel() for frame in frames]) / 255
+
+
+def group_diversity(media: Sequence[Media]) -> float | None:
+    """Mean over all pairs of the root mean square difference of their thumbnails' colours, from 0 (all alike) to 1.
+
+    None for fewer than two, and for clips that differ in the number of frames looked at.
+    """
+    looks = [thumbnail(one) for one in media]
+    if len(looks) < 2 or len({len(one) for one in looks}) > 1:
+        return None
+    table = np.array(looks)
+    place, other = np.triu_indices(len(table), 1)
+    return float(np.sqrt(((table[place] - table[other]) ** 2).mean(axis=1)).mean())
