@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from anyscene.errors import MediaError, RecordError, SpecError
+from anyscene.errors import MediaError, RecordError, RunError, SpecError
 from anyscene.media import Media
 
 __all__ = ["Batch", "Batches", "Example", "Grid", "Size", "buckets", "fit", "read_examples", "read_size", "write_examples"]
@@ -98,6 +98,7 @@ def write_examples(path: Path, examples: Iterable[Example]) -> None:
 
     Raises:
         RecordError: a file of an example is missing.
+        RunError: the file cannot be written.
     """
     lines = []
     for one in examples:
@@ -105,10 +106,13 @@ def write_examples(path: Path, examples: Iterable[Example]) -> None:
         if one.rejected is not None:
             line["rejected"] = _named(one.rejected, path)
         lines.append(json.dumps(line, ensure_ascii=False) + "\n")
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.part")
-    unfinished.write_text("".join(lines), "utf-8")
-    unfinished.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text("".join(lines), "utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        raise RunError(f"{path}: the examples cannot be written ({error.strerror or error})") from None
 
 
 def _named(file: Path, beside: Path) -> dict[str, str]:
@@ -151,6 +155,8 @@ def _read_line(line: str, path: Path, number: int, verify: bool) -> Example:
             None if rejected is None else path.parent / rejected["file"],
         )
         digests = [(example.path, read["sha256"])] + ([] if rejected is None else [(path.parent / rejected["file"], rejected["sha256"])])
+        if not (math.isfinite(example.weight) and example.weight >= 0):
+            raise ValueError(f"weight {example.weight}")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise RecordError(f"{path}, line {number}: no example ({type(error).__name__}: {error})") from None
     for file, digest in digests if verify else ():
@@ -270,6 +276,7 @@ class Batches:
             self._members.setdefault(size, []).append(place)
         self._taken: list[tuple[Size, int]] = []
         self._counts = dict.fromkeys(self._members, 0)
+        self._orders: dict[tuple[Size, int], Any] = {}
 
     def at(self, update: int) -> Batch:
         """The batch of an update; the first is 0. The same whatever was asked for before."""
@@ -285,8 +292,12 @@ class Batches:
     def _place(self, size: Size, at: int) -> int:
         members = self._members[size]
         epoch, within = divmod(at, len(members))
-        return members[int(self._order(size, epoch)[within])]
+        if (size, epoch) not in self._orders:
+            if len(self._orders) > 2 * len(self._members):
+                self._orders.clear()
+            self._orders[size, epoch] = self._order(size, epoch)
+        return members[int(self._orders[size, epoch][within])]
 
     def _order(self, size: Size, epoch: int) -> Any:
-        path = hashlib.sha256(f"{self._seed}/examples/{tuple(size)}/{epoch}".encode()).digest()
-        return np.random.Generator(np.random.PCG64(int.from_bytes(path[:16], "big"))).permutation(len(self._members[size]))
+        digest = hashlib.sha256(f"{self._seed}/examples/{tuple(size)}/{epoch}".encode()).digest()
+        return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big"))).permutation(len(self._members[size]))
