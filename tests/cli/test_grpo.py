@@ -179,7 +179,7 @@ def test_a_tracker_is_told_of_every_update(config: Path, tmp_path: Path) -> None
 
 
 def test_a_tracker_that_is_not_installed_is_named(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import anyscene.training.grpo as recipe
+    import anyscene.training.launch as recipe
 
     monkeypatch.setattr(recipe, "find_spec", lambda name: None if name == "wandb" else object())
     given = ("--set", "held_out.n=0", "--set", 'trackers=["wandb"]', "-q")

@@ -38,10 +38,7 @@ def run(
     algorithm: Annotated[str | None, typer.Option(help="auto, grpo, flow_grpo or nft.")] = None,
     updates: Annotated[int | None, typer.Option(help="Updates of the policy.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything that is drawn.")] = None,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any key of the config: rollout.group_size=16. May be repeated."),
-    ] = None,
+    setting: o.Settings = None,
     doctor: Doctor = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     quiet: b.Quiet = False,
@@ -64,7 +61,7 @@ def run(
     given |= {f"judge_options.{key}": value for key, value in b.parse_options(judge_option).items()}
     if scenes is not None:
         given["scenes"] = o.read_spec_file(scenes).to_dict()
-    chosen = read_config(config, given | _settings(setting))
+    chosen = read_config(config, given | o.parse_settings(setting))
     vocabulary = load_taxonomy(o.taxonomy_path(chosen.taxonomy)) if chosen.taxonomy is not None else None
     result = run_grpo(chosen, out, taxonomy=vocabulary, quiet=quiet, examine=(lambda one: b.insist(one, quiet)) if doctor else None)
     if as_json:
@@ -87,18 +84,4 @@ def _reward(text: str | None) -> str | dict[str, float] | None:
             found[name.strip()] = float(weight)
         except ValueError:
             raise SpecError(f"reward {text!r}: the weight of {name.strip()} must be a number, like scene=1,clip=0.3") from None
-    return found
-
-
-def _settings(given: list[str] | None) -> dict[str, Any]:
-    """``rollout.group_size=16``: values as JSON, or else as text."""
-    found: dict[str, Any] = {}
-    for text in given or ():
-        key, sign, value = text.partition("=")
-        if not sign or not all(part.isidentifier() for part in key.strip().split(".")):
-            raise SpecError(f"--set {text!r}: it must be KEY=VALUE, like rollout.group_size=16")
-        try:
-            found[key.strip()] = json.loads(value)
-        except ValueError:
-            found[key.strip()] = value
     return found

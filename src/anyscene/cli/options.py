@@ -42,6 +42,10 @@ TaxonomyFolder = Annotated[
     typer.Option("--taxonomy", parser=taxonomy_path, metavar="PATH", help='A vocabulary of your own: a folder of TSV files; or "sandbox".'),
 ]
 OutFolder = Annotated[Path, typer.Option(parser=_folder, metavar="PATH", help="The folder to write into.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any key of the config: optimization.learning_rate=1e-4. May be repeated."),
+]
 
 MAX_SPEC_BYTES = 1024 * 1024
 _RANGE = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?\Z")
@@ -61,6 +65,20 @@ def parse_names(text: str, what: str) -> tuple[str, ...]:
     if not names:
         raise SpecError(f"{what} {text!r}: it must be a name, or several with commas between them")
     return names
+
+
+def parse_settings(given: list[str] | None) -> dict[str, Any]:
+    """``rollout.group_size=16``: keys of a config by their dotted names, values as JSON, or else as text."""
+    found: dict[str, Any] = {}
+    for text in given or ():
+        key, sign, value = text.partition("=")
+        if not sign or not all(part.isidentifier() for part in key.strip().split(".")):
+            raise SpecError(f"--set {text!r}: it must be KEY=VALUE, like optimization.learning_rate=1e-4")
+        try:
+            found[key.strip()] = json.loads(value)
+        except ValueError:
+            found[key.strip()] = value
+    return found
 
 
 def read_spec_file(path: Path) -> SceneSpec:

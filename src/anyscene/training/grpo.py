@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from anyscene.errors import MissingExtraError, SpecError
 from anyscene.evaluation import compare_evaluations, open_run
@@ -38,11 +35,9 @@ from anyscene.training.held_out import (
     split_scenes,
     training_records,
 )
+from anyscene.training.launch import join_processes, make_trackers, take_own_gpu
 from anyscene.training.policies import POLICY, Trained
 from anyscene.training.run_folder import ROLLOUTS, TrainingRun
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["make_reward", "run_grpo"]
 
@@ -105,9 +100,9 @@ def run_grpo(
     """
     _require_libraries()
     sides = split_scenes(config.scenes, config.held_out, taxonomy)
-    _take_own_gpu()
+    take_own_gpu()
     painter = load_model(config.model, **{**config.model_options, **config.held_out.model_options})
-    state = _processes(painter)
+    state = join_processes(painter)
     main, out = bool(state.is_main_process), Path(out)
     run = _Run(config, out, sides, state.wait_for_everyone, main, quiet or not main)
     # All that may be wrong with the config is found before anything is painted, which may take hours.
@@ -129,30 +124,6 @@ def run_grpo(
         found = run.conclude(trained, evaluator) if main else {}
     state.wait_for_everyone()
     return found
-
-
-def _take_own_gpu() -> None:
-    """Of several processes of one machine each takes another GPU, for the policy and the judge alike."""
-    import torch
-
-    rank = os.environ.get("LOCAL_RANK")
-    if rank is not None and torch.cuda.is_available():
-        torch.cuda.set_device(int(rank) % torch.cuda.device_count())
-
-
-def _processes(policy: Model) -> Any:
-    """The state of accelerate: of one process, or of those that were launched together, on the policy's kind of device.
-
-    Raises:
-        SpecError: they were started on another kind of device before.
-    """
-    from accelerate import PartialState
-
-    device = getattr(policy, "device", None) or getattr(getattr(policy, "shape", None), "device", "cpu")
-    try:
-        return PartialState(cpu=str(device).startswith("cpu"), timeout=timedelta(hours=24))  # the others wait while one evaluates
-    except ValueError as error:
-        raise SpecError(f"{policy.name} is on {device}: {' '.join(str(error).split())[:160]}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +162,7 @@ class _Run:
             pictures_every=config.pictures_every,
             checkpoint_every=config.checkpoint_every,
             checkpoints_kept=config.checkpoints_kept,
-            trackers=_trackers(config, out) if self.main else (),
+            trackers=make_trackers(config.trackers, config, out) if self.main else (),
         )
         trained = trainer(
             policy, reward, training_records(self.sides.train, config.seed, config.reward_options.get("forms", FORMS)), config, run
@@ -258,32 +229,6 @@ def _guards(config: GrpoConfig, second: Judge | None) -> Guards | None:
     chosen = config.guards
     held_out = None if second is None else SceneReward(second, name="second")
     return Guards(default_guards(held_out, baseline=chosen.baseline, window=chosen.window)) if chosen.on else None
-
-
-def _trackers(config: GrpoConfig, out: Path) -> Sequence[Any]:
-    from accelerate.tracking import LOGGER_TYPE_TO_CLASS
-
-    made = []
-    for name in config.trackers:
-        if find_spec(name) is None and not (name == "tensorboard" and find_spec("tensorboardX")):
-            raise SpecError(f"tracker {name}: it is not installed; pip install {name}, or leave it out")
-        kind = LOGGER_TYPE_TO_CLASS[name]
-        tracker = kind("anyscene", logging_dir=str(out / "tracker")) if kind.requires_logging_directory else kind("anyscene")
-        if hasattr(tracker, "start"):
-            tracker.start()
-        tracker.store_init_configuration(_flat(config.model_dump(mode="json")))
-        made.append(tracker)
-    return made
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = value if isinstance(value, (int, float, str, bool)) else json.dumps(value)
-    return found
 
 
 # ---- evaluation -----------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,77 @@
+"""Where a recipe runs: its GPU, the processes that were launched together, and the trackers that are told of every update."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from anyscene.errors import SpecError
+from anyscene.models import Model
+from anyscene.training.config import Section
+
+__all__ = ["join_processes", "make_trackers", "take_own_gpu"]
+
+
+def take_own_gpu() -> None:
+    """Of several processes of one machine each takes another GPU, for the policy and the judge alike."""
+    import torch
+
+    rank = os.environ.get("LOCAL_RANK")
+    if rank is not None and torch.cuda.is_available():
+        torch.cuda.set_device(int(rank) % torch.cuda.device_count())
+
+
+def join_processes(model: Model) -> Any:
+    """The state of accelerate: of one process, or of those that were launched together, on the model's kind of device.
+
+    Raises:
+        SpecError: they were started on another kind of device before.
+    """
+    from accelerate import PartialState
+
+    device = getattr(model, "device", None) or getattr(getattr(model, "shape", None), "device", "cpu")
+    try:
+        return PartialState(cpu=str(device).startswith("cpu"), timeout=timedelta(hours=24))  # the others wait while one evaluates
+    except ValueError as error:
+        raise SpecError(f"{model.name} is on {device}: {' '.join(str(error).split())[:160]}") from None
+
+
+def make_trackers(names: Sequence[str], config: Section, out: Path) -> list[Any]:
+    """Accelerate's trackers, told of the config.
+
+    Args:
+        names: of the trackers.
+        config: of the run.
+        out: its folder.
+
+    Raises:
+        SpecError: one is not installed.
+    """
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+
+    made = []
+    for name in names:
+        if find_spec(name) is None and not (name == "tensorboard" and find_spec("tensorboardX")):
+            raise SpecError(f"tracker {name}: it is not installed; pip install {name}, or leave it out")
+        kind = LOGGER_TYPE_TO_CLASS[name]
+        tracker = kind("anyscene", logging_dir=str(out / "tracker")) if kind.requires_logging_directory else kind("anyscene")
+        if hasattr(tracker, "start"):
+            tracker.start()
+        tracker.store_init_configuration(_flat(config.model_dump(mode="json")))
+        made.append(tracker)
+    return made
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = value if isinstance(value, (int, float, str, bool)) else json.dumps(value)
+    return found
