@@ -1,4 +1,4 @@
-"""The formulas of reinforcement learning on diffusion and flow models, as functions of tensors that know no model and no library.
+"""The formulas of learning with diffusion and flow models, from rewards and from examples, as functions of tensors that know no model.
 
 Log-probabilities, divergences and errors are means over a picture's dimensions, not sums: a ratio of summed log-probabilities over ten
 thousand dimensions leaves every sensible clip range at once (DDPO, arXiv 2305.13301; Flow-GRPO, arXiv 2505.05470).
@@ -12,10 +12,23 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from anyscene.training.policies import TIE
 
-__all__ = ["clipped_policy_loss", "gaussian_kl", "gaussian_log_prob", "goodness", "group_advantages", "nft_loss"]
+__all__ = [
+    "clipped_policy_loss",
+    "flow_level",
+    "gaussian_kl",
+    "gaussian_log_prob",
+    "goodness",
+    "group_advantages",
+    "min_snr_weights",
+    "nft_loss",
+    "preference_loss",
+    "regression_error",
+    "regression_target",
+]
 
 EPSILON = 1e-4
 """Added to the standard deviation that advantages are divided by."""
@@ -128,3 +141,89 @@ def nft_loss(new: Tensor, old: Tensor, target: Tensor, good: Tensor, strength: f
         return off.square().mean(1) / off.detach().abs().mean(1).clamp(min=1e-5)
 
     return (good * error(old + change) + (1 - good) * error(old - change)) / strength
+
+
+# ---- from examples --------------------------------------------------------------------------------------------------------------
+
+
+def _wide(values: Tensor, like: Tensor) -> Tensor:
+    return values.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def regression_target(kind: str, clean: Tensor, noise: Tensor, signal: Tensor, level: Tensor) -> Tensor:
+    """What a denoiser should have said about ``signal · clean + level · noise``.
+
+    Args:
+        kind: ``velocity``: ``noise - clean``; ``epsilon``: the noise; ``v_prediction``: ``signal · noise - level · clean``
+            (arXiv 2202.00512).
+        clean: latents of pictures, ``(batch, ...)``.
+        noise: like them.
+        signal: share of the picture, ``(batch,)``.
+        level: share of the noise, ``(batch,)``.
+    """
+    if kind == "velocity":
+        return noise - clean
+    return noise if kind == "epsilon" else _wide(signal, clean) * noise - _wide(level, clean) * clean
+
+
+def regression_error(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean of squares over each picture's dimensions: ``(batch,)``, in float32."""
+    return (prediction.float() - target.float()).square().flatten(1).mean(1)
+
+
+def min_snr_weights(signal: Tensor, level: Tensor, gamma: float, kind: str) -> Tensor:
+    """How much the errors at these noise levels count (min-SNR, arXiv 2303.09556): as errors in the picture would, cut at gamma.
+
+    With ``s = (signal / level)²`` it is ``min(s, gamma) / s`` for epsilon, and ``min(s, gamma) / (s + 1)`` for v.
+
+    Args:
+        signal: share of the picture, ``(batch,)``.
+        level: share of the noise, ``(batch,)``.
+        gamma: the largest weight of an error in the picture; 5 in the paper.
+        kind: ``epsilon`` or ``v_prediction``.
+    """
+    ratio = (signal / level).square()
+    return (gamma / ratio).clamp(max=1) if kind == "epsilon" else ratio.clamp(max=gamma) / (ratio + 1)
+
+
+def flow_level(levels: Tensor, source: torch.Generator) -> Tensor:
+    """A noise level drawn with Stable Diffusion 3's logit-normal density (arXiv 2403.03206, section 3.1), as diffusers' own trainers do.
+
+    The middle of the schedule comes most often. Errors at all levels then count alike (diffusers' ``compute_loss_weighting_for_sd3``
+    gives 1 with this density).
+
+    Args:
+        levels: those of the scheduler at all its training timesteps, with its shift.
+        source: of the draw.
+
+    Returns:
+        One of the levels, without axes.
+    """
+    from diffusers.training_utils import compute_density_for_timestep_sampling
+
+    share = compute_density_for_timestep_sampling("logit_normal", 1, logit_mean=0.0, logit_std=1.0, generator=source)
+    return levels[min(int(share * len(levels)), len(levels) - 1)]
+
+
+def preference_loss(
+    chosen: Tensor, rejected: Tensor, reference_chosen: Tensor, reference_rejected: Tensor, beta: float | Tensor
+) -> tuple[Tensor, Tensor]:
+    """Diffusion-DPO (arXiv 2311.12908, eq. 14): ``-log sigmoid(beta / 2 · margin)``.
+
+    The margin is how much more the model has come down on the error of the chosen picture than on that of the rejected one:
+    ``(reference_chosen - chosen) - (reference_rejected - rejected)``, with the same noise at the same time for both. Errors are those of
+    `regression_error` (means, as in the authors' code and diffusers', so that beta is about 2,500), of noise or of v; of velocities it is
+    Flow-DPO (arXiv 2501.13918, section 4), whose authors found that a beta without its factor ``(1 - t)²`` does better.
+
+    Args:
+        chosen: errors of the model, ``(batch,)``.
+        rejected: like them.
+        reference_chosen: errors of the model at the start; no gradient.
+        reference_rejected: like them.
+        beta: how strongly the model is held to the start; one, or one for each pair.
+
+    Returns:
+        The loss and the margin, ``(batch,)`` each.
+    """
+    margin = (reference_chosen - chosen) - (reference_rejected - rejected)
+    return -logsigmoid(beta / 2 * margin), margin.detach()
