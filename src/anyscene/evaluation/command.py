@@ -14,7 +14,7 @@ from typing import Any
 
 from anyscene.language.questions import FORMS as ALL_FORMS
 
-__all__ = ["command_of", "judge_words", "model_words"]
+__all__ = ["command_of", "judge_words", "model_words", "portable"]
 
 SCENES, RUN, TRUE_ANSWERS = "scenes", "run", "labels.csv"
 """What the dataset, the run's folder and a file of true answers are called in the command; a run does not know where it lies."""
@@ -28,7 +28,7 @@ def model_words(name: str, options: Mapping[str, object] | None = None, taxonomy
         options: likewise.
         taxonomy: the vocabulary, where one was named.
     """
-    return ["--model", name, *_options("-m", options), *(["--taxonomy", _portable(taxonomy)] if taxonomy else [])]
+    return ["--model", name, *_options("-m", options), *(["--taxonomy", portable(taxonomy)] if taxonomy else [])]
 
 
 def judge_words(name: str, options: Mapping[str, object] | None = None, *, examined: bool = True) -> list[str]:
@@ -88,7 +88,7 @@ def all_forms(*given: Sequence[str]) -> list[str]:
 def _options(flag: str, options: Mapping[str, object] | None) -> list[str]:
     """Options sorted by name, so that their order makes no other run."""
     return [
-        word for key, value in sorted((options or {}).items()) if value is not None for word in (flag, f"{key}={_portable(_text(value))}")
+        word for key, value in sorted((options or {}).items()) if value is not None for word in (flag, f"{key}={portable(_text(value))}")
     ]
 
 
@@ -96,7 +96,7 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _portable(text: str) -> str:
+def portable(text: str) -> str:
     """A path of this machine only by its last name: a run says nothing of where it was made."""
     for flavour in (PurePosixPath, PureWindowsPath):
         if flavour(text).is_absolute():
