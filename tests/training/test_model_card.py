@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from anyscene.errors import RunError
@@ -37,6 +37,7 @@ CLAIMS = {
     },
     "the same number of unselected pictures": {"scores": {"soft": difference(0.54, 0.5634, None, None)}},
 }
+CAPTION = "A red cube is on a table."
 LORA = "pytorch_lora_weights.safetensors"
 
 
@@ -95,7 +96,7 @@ def test_figures_have_intervals_and_what_holds_0_is_said_to_show_nothing(tmp_pat
     assert "| Soft accuracy | 54.0 % | 56.3 % | +2.3 | 500 | no difference shown |" in card  # without an interval nothing is shown
     assert "### Against the same number of unselected pictures" in card
     assert "50.0 % -> 56.3 %" in card.replace("\\", "") and "judge\\_b sees \\| less." in card
-    assert "an audit of all 3 captions that were trained on found none of their 1 structures, 0 pairs, 1 scenes" in card
+    assert "an audit of all 3 captions that were trained on found none of their 1 structure, 0 pairs, 1 scene" in card
     assert "| pictures learnt from | 611 |" in card and "| captions | 2,400 |" in card
     assert "| optimization.learning\\_rate | 0.0001 |" in card and "| scenes | {} |" in card
 
@@ -165,8 +166,11 @@ def test_its_code_loads_the_trained_weights_in_stock_diffusers_and_here(tmp_path
     with torch.no_grad():
         for one in trainable.parameters:
             one.add_(0.1)
-    caption = "A red cube is on a table."
-    kept = model.draw([caption], [torch.Generator().manual_seed(0)])[0].array()
+
+    def draw(one: Any) -> Any:
+        return one.draw([CAPTION], [torch.Generator().manual_seed(0)])[0].array()
+
+    kept = draw(model)
     folder = tmp_path / "weights"
     trainable.save(folder)
     card = write_model_card(
@@ -179,15 +183,9 @@ def test_its_code_loads_the_trained_weights_in_stock_diffusers_and_here(tmp_path
     here = here.replace("diffusers:base-model", f"diffusers:{base}").replace("load_model(", 'load_model(device="cpu", name=')
     found: dict[str, Any] = {}
     exec(stock, found)
-    names = {name: one for name, one in found["pipe"].components.items() if name == "unet"}
-    assert names["unet"].device.type == "cpu" and found["media"].size[0] > 0
+    assert found["media"].size[0] > 0
     exec(here, found)
-    again = found["model"].draw([caption], [torch.Generator().manual_seed(0)])[0].array()
-    assert (again == kept).all()
-    plain: Any = load_model(f"diffusers:{base}", **options)
-    assert (
-        math.fabs(float(plain.draw([caption], [torch.Generator().manual_seed(0)])[0].array().astype(int).sum()) - kept.astype(int).sum())
-        > 0
-    )
-    seeded = found["pipe"](caption, num_inference_steps=2, height=16, width=16, generator=[torch.Generator().manual_seed(0)]).images[0]
-    assert (torch.tensor(kept.copy()) == torch.tensor(__import__("numpy").asarray(seeded))).all()
+    assert (draw(found["model"]) == kept).all()
+    asked = {"num_inference_steps": 2, "height": 16, "width": 16, "generator": [torch.Generator().manual_seed(0)]}
+    assert (np.asarray(found["pipe"](CAPTION, **asked).images[0]) == kept).all()
+    assert (draw(load_model(f"diffusers:{base}", **options)) != kept).any()

@@ -158,8 +158,8 @@ def _results(claims: Mapping[str, Mapping[str, Any]], leakage: LeakageReport) ->
         found = "\n".join(f"- {_plain(line)}" for line in leakage.findings)
         return f"{parts[0]}\n\n**Nothing is claimed: what is held out was trained on.** No figure of this run says anything.\n\n{found}"
     kinds = (*leakage.by.split("+"), "scene")
-    counts = ", ".join(f"{leakage.checked[kind]['held_out']:,} {kind}s" for kind in kinds)
-    looked = f"{leakage.records['trained'] + leakage.records['captions']:,} captions that were trained on"
+    counts = ", ".join(_many(leakage.checked[kind]["held_out"], kind) for kind in kinds)
+    looked = f"{_many(leakage.records['trained'] + leakage.records['captions'], 'caption')} that were trained on"
     parts.append(f"Nothing of them was trained on: an audit of all {looked} found none of their {counts} (`leakage.json`).")
     for title, claim in claims.items():
         scores = claim.get("scores") or {}
@@ -193,9 +193,8 @@ def _table(title: str, values: Mapping[str, object]) -> str:
 
 
 def _rights(name: str, teacher: str | None, licence: str | None) -> str:
-    parts = [
-        f"The licence of {_code(name)} holds for what is derived from it." if licence is None else f"Of the weights: {_plain(licence)}."
-    ]
+    derived = f"The licence of {_code(name)} holds for what is derived from it."
+    parts = [derived if licence is None else f"Of the weights: {_plain(licence)}."]
     if teacher is not None:
         parts.append(f"They learnt from media that {_code(portable(teacher))} made: its terms may limit what they may be used for.")
     return f"## Licence\n\n{' '.join(parts)}"
@@ -233,6 +232,10 @@ def _literal(value: object) -> str:
 
 def _string(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 def _percent(value: float | None) -> str:
