@@ -252,6 +252,7 @@ def test_the_question_moved_to_the_pipelines_latents_and_times_gives_what_the_pi
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_pipeline_is_left_as_it_was(kind: str, models: Any) -> None:
     model, denoiser = models(kind)
+    model.pipe.scheduler.set_timesteps(7)  # not what the model's options say
     before = {name: str(value) for name, value in vars(model.pipe.scheduler).items()}
     decode = model.pipe.vae.decode
     model.pipe.vae.decode = None
@@ -265,13 +266,16 @@ def test_the_pipeline_is_left_as_it_was(kind: str, models: Any) -> None:
     assert denoiser.batch(request) == 2
 
 
-def test_guidance_and_negative_prompts_of_the_model_are_left_out(tmp_path: Path) -> None:
+def test_guidance_and_negative_prompts_of_the_model_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with torch.random.fork_rng():
         folder = save("sd", tmp_path / "sd")
     options = {"device": "cpu", "height": 16, "width": 16}
     guided = load_model(f"diffusers:{folder}", guidance=7.5, negative_prompt="blurry", **options)
     plain = load_model(f"diffusers:{folder}", guidance=1.0, **options)
+    draw, changed = guided.draw, []
+    monkeypatch.setattr(guided, "draw", lambda *args, **more: (changed.append(more), draw(*args, **more)))
     found, wanted = (condition(one, Denoiser(one.pipe), CAPTIONS, 16, 16) for one in (guided, plain))
+    assert changed == [{"guidance_scale": 1.0, "negative_prompt": None, "height": 16, "width": 16}]
     assert torch.equal(found.kwargs["encoder_hidden_states"], wanted.kwargs["encoder_hidden_states"])
     assert len(found.args[0]) == 2
 
@@ -359,13 +363,15 @@ def test_grids_of_the_families(models: Any) -> None:
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[tuple[Any, Denoiser]]:
-    model = load_model("sandbox:diffusion", steps=4)
+    model = load_model("sandbox:diffusion")
     yield model, Denoiser(model.pipe)
 
 
-def test_in_the_sandbox_decoded_latents_are_the_picture(sandbox: tuple[Any, Denoiser]) -> None:
+@pytest.mark.parametrize("painter", ["diffusion", "renderer"])
+def test_in_the_sandbox_decoded_latents_are_the_picture(painter: str, sandbox: tuple[Any, Denoiser]) -> None:
     model, denoiser = sandbox
-    media = model.generate(["a red ball", "a green box and a blue ball", "two yellow stars"], [1, 2, 3])
+    maker = model if painter == "diffusion" else load_model("sandbox:renderer", size=32)
+    media = maker.generate(["A square is larger than a circle.", "There is a red crescent.", "There are four yellow hearts."], [1, 2, 3])
     size = native_size(model)
     assert size == Size(32, 32)
     config = model.pipe.vae.config
@@ -373,6 +379,6 @@ def test_in_the_sandbox_decoded_latents_are_the_picture(sandbox: tuple[Any, Deno
         latents = encode(model.pipe, denoiser, media, *size)
         decoded = model.pipe.vae.decode(latents / config.scaling_factor + (config.shift_factor or 0)).sample
     pictures = model.pipe.image_processor.postprocess(decoded, output_type="np")
-    for one, picture in zip(media, pictures, strict=True):
-        psnr_db = -10 * math.log10(float(((picture - one.array() / 255) ** 2).mean()))
-        assert psnr_db > 33
+    psnrs_db = [-10 * math.log10(float(((picture - one.array() / 255) ** 2).mean())) for one, picture in zip(media, pictures, strict=True)]
+    assert min(psnrs_db) > 22  # fine patterns are what the encoder loses
+    assert sum(psnrs_db) / len(psnrs_db) > 30
