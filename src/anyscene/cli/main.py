@@ -15,6 +15,7 @@ from anyscene.cli import (
     calibrate,
     compare,
     describe,
+    distill,
     doctor,
     eval,
     export,
@@ -77,6 +78,7 @@ app.command("compare", help=compare.HELP)(compare.run)
 app.command("calibrate", help=calibrate.HELP)(calibrate.run)
 app.command("doctor", help=doctor.HELP)(doctor.run)
 app.command("export", help=export.HELP)(export.run)
+app.command("distill", help=distill.HELP)(distill.run)
 app.command("grpo", help=grpo.HELP)(grpo.run)
 app.add_typer(reward.app, name="reward", help="A reward for trainers that run elsewhere.")
 app.add_typer(bench.app, name="bench", help="Official scores of other benchmarks, from stored answers.")
