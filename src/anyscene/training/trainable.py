@@ -153,7 +153,5 @@ class Trainable:
 
         module, part = self._denoiser.module, self._denoiser.part
         weights = {name: one.contiguous() for name, one in get_peft_model_state_dict(module).items()}
-        settings = module.peft_config["default"].to_dict()
-        about = {name: sorted(value) if isinstance(value, set) else value for name, value in settings.items()}  # the same bytes each time
-        given = {f"{part}_lora_layers": weights, f"{part}_lora_adapter_metadata": about}
+        given = {f"{part}_lora_layers": weights, f"{part}_lora_adapter_metadata": module.peft_config["default"].to_dict()}
         self._pipe.save_lora_weights(str(folder), **given)
