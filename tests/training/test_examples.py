@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from anyscene.errors import MediaError, RecordError, SpecError
+from anyscene.errors import MediaError, RecordError, RunError, SpecError
 from anyscene.media import Media
 from anyscene.training.examples import Batches, Example, Grid, Size, buckets, fit, read_examples, read_size, write_examples
 
@@ -63,8 +63,11 @@ def test_a_picture_that_has_changed_is_found(which: str, tmp_path: Path) -> None
         read_examples(path)
 
 
+WEIGHED = '{"scene": "s", "caption": "c", "file": "a.png", "sha256": "0", "weight": VALUE}'
+
+
 @pytest.mark.parametrize(
-    "line", ["{", "[]", '{"scene": "s"}', '{"scene": "s", "caption": "c", "file": "a.png", "sha256": "0", "weight": "x"}']
+    "line", ["{", "[]", '{"scene": "s"}', *(WEIGHED.replace("VALUE", value) for value in ('"x"', "NaN", "-1", "null"))]
 )
 def test_a_damaged_line_is_named_by_file_and_number(line: str, tmp_path: Path) -> None:
     path = tmp_path / "examples.jsonl"
@@ -75,6 +78,12 @@ def test_a_damaged_line_is_named_by_file_and_number(line: str, tmp_path: Path) -
         read_examples(path)
     with pytest.raises(RecordError, match=r"gone\.jsonl: the examples cannot be read \(No such file"):
         read_examples(tmp_path / "gone.jsonl")
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match=r"examples\.jsonl: the examples cannot be written"):
+        write_examples(tmp_path / "file/examples.jsonl", [])
 
 
 # ---- sizes ----------------------------------------------------------------------------------------------------------------------

@@ -130,7 +130,7 @@ def encode(
             key = (one.sha256, size) if kept is not None else None
             latents = kept.get(key) if kept is not None and key is not None else None
             if latents is None:
-                raw = _encoded(vae, _pixels(one, size, pipe), None if generators is None else generators[place])
+                raw = _encoded(vae, _pixels(one, size, denoiser), None if generators is None else generators[place])
                 latents = _LATENTS[type(denoiser.module).__name__](pipe, raw.float())[0]
                 if kept is not None and key is not None:
                     kept[key] = latents.cpu()
@@ -153,12 +153,11 @@ def _ready_encoder(pipe: Any) -> Iterator[Any]:
             vae.to(before)
 
 
-def _pixels(media: Media, size: Size, pipe: Any) -> Tensor:
-    """``(1, 3, [frames,] height, width)`` from -1 to 1; frames where the encoder wants them."""
+def _pixels(media: Media, size: Size, denoiser: Denoiser) -> Tensor:
+    """``(1, 3, [frames,] height, width)`` from -1 to 1; frames where the encoder is one of clips (Qwen-Image's is)."""
     stacked = np.stack([np.asarray(frame, dtype=np.float32) for frame in fit(media, size)])
     found = torch.from_numpy(stacked / np.float32(255)).permute(3, 0, 1, 2) * 2 - 1
-    moving = "3D" in type(pipe.transformer).__name__ if getattr(pipe, "transformer", None) is not None else False
-    moving = moving or "Qwen" in type(pipe.vae).__name__
+    moving = denoiser.family.modality == "video" or type(denoiser.module).__name__ == "QwenImageTransformer2DModel"
     return (found if moving else found[:, 0]).unsqueeze(0)
 
 
