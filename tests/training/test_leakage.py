@@ -188,6 +188,12 @@ def test_many_leaks_are_counted_and_some_are_named() -> None:
     assert finding.startswith("100 held-out (object, attribute) pairs trained on:") and finding.endswith("; and 97 more")
 
 
+def test_the_first_offenders_of_both_sides_are_named() -> None:
+    planted = [record(name, [("dog", ["blue"])]) for name in ("p0", "p1")]
+    held_out = [*HELD_OUT, record("h1", [("dog", ["blue", "old", "wet"])])]
+    assert leaking(audit_leakage([*TRAINED[:1], *planted], held_out)) == {"pair": [("p0", "h0")]}
+
+
 def test_nothing_is_proved_of_nothing() -> None:
     with pytest.raises(SpecError, match="no record of the evaluation"):
         audit_leakage(TRAINED, [])
