@@ -66,7 +66,7 @@ def test_models_are_found_by_name_with_options_as_text():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("painter", {}, "the sandbox has no model 'painter'; it has renderer, flawed, autoregressive, diffusion"),
+        ("painter", {}, "the sandbox has no model 'painter'; it has renderer, flawed, camera, autoregressive, diffusion"),
         (
             "flawed",
             {"dorp": "0.1"},

@@ -23,6 +23,7 @@ __all__ = ["JUDGES", "METRICS", "MODELS", "load_judge", "load_metric", "load_mod
 MODELS: Mapping[str, str] = {
     "renderer": "anyscene.sandbox.painters:load_renderer",
     "flawed": "anyscene.sandbox.painters:load_flawed",
+    "camera": "anyscene.sandbox.camera:load_camera",
     "autoregressive": "anyscene.sandbox.trained:load_autoregressive",
     "diffusion": "anyscene.sandbox.trained:load_diffusion",
 }
@@ -46,7 +47,7 @@ def load_sandbox_taxonomy() -> Taxonomy:
 
 
 def load_model(name: str = "renderer", **options: object) -> Model:
-    """A model of the sandbox: ``renderer`` (also for an empty name), ``flawed``, ``autoregressive`` or ``diffusion``.
+    """A model of the sandbox: ``renderer`` (also for an empty name), ``flawed``, ``camera``, ``autoregressive`` or ``diffusion``.
 
     Raises:
         SpecError: there is no such model, or it has no such option.
