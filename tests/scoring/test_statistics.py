@@ -16,6 +16,7 @@ from anyscene.scoring.statistics import (
     adjust_bh,
     adjust_holm,
     bootstrap,
+    clopper_pearson,
     compare_paired,
     noise_floor,
     normal_quantile,
@@ -196,3 +197,11 @@ def test_scenes_needed_give_the_width_that_was_asked_for() -> None:
     assert scenes_needed(np.array([0.5]), 0.02) is None
     with pytest.raises(SpecError, match="above 0"):
         scenes_needed(values, 0.0)
+
+
+def test_exact_intervals_are_those_of_the_tables() -> None:
+    assert clopper_pearson(0, 10) == pytest.approx((0.0, 0.308497), abs=1e-6)
+    assert clopper_pearson(3, 300) == pytest.approx((0.002067, 0.028945), abs=1e-6)
+    assert clopper_pearson(10, 10) == pytest.approx((0.691503, 1.0), abs=1e-6)
+    with pytest.raises(SpecError, match="0 of 0"):
+        clopper_pearson(0, 0)

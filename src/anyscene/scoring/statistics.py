@@ -34,9 +34,11 @@ __all__ = [
     "adjust_bh",
     "adjust_holm",
     "bootstrap",
+    "clopper_pearson",
     "compare_paired",
     "noise_floor",
     "normal_quantile",
+    "resamples",
     "scenes_needed",
     "t_quantile",
     "wilson",
@@ -190,6 +192,27 @@ def wilson(value: float, n: float, level: float = LEVEL) -> tuple[float, float]:
     centre = (value + z2 / (2 * n)) / (1 + z2 / n)
     half = math.sqrt(z2 * value * (1 - value) / n + z2 * z2 / (4 * n * n)) / (1 + z2 / n)
     return max(0.0, min(centre - half, value)), min(1.0, max(centre + half, value))
+
+
+def clopper_pearson(successes: int, n: int, level: float = LEVEL) -> tuple[float, float]:
+    """The exact interval of a share (Clopper and Pearson, Biometrika 26 (1934)): it holds it at least this often, whatever the share is.
+
+    Raises:
+        SpecError: there are no trials, or fewer than successes.
+    """
+    if not 0 <= successes <= n or n < 1:
+        raise SpecError(f"{successes} of {n}: there must be at least one trial, and no more successes than trials")
+
+    def quantile(p: float, a: int, b: int) -> float:
+        low, high = 0.0, 1.0
+        while high - low > 1e-12:
+            middle = (low + high) / 2
+            low, high = (middle, high) if _incomplete_beta(middle, a, b) < p else (low, middle)
+        return (low + high) / 2
+
+    tail = (1 - level) / 2
+    below = quantile(tail, successes, n - successes + 1) if successes else 0.0
+    return below, quantile(1 - tail, successes + 1, n - successes) if successes < n else 1.0
 
 
 def resamples(units: int, number: int, seed: int) -> Iterator[Floats32]:
