@@ -8,11 +8,16 @@ torch = pytest.importorskip("torch")
 
 from anyscene.training.losses import (  # noqa: E402
     clipped_policy_loss,
+    flow_level,
     gaussian_kl,
     gaussian_log_prob,
     goodness,
     group_advantages,
+    min_snr_weights,
     nft_loss,
+    preference_loss,
+    regression_error,
+    regression_target,
 )
 
 pytestmark = pytest.mark.torch
@@ -108,3 +113,100 @@ def test_the_forward_gradient_goes_to_good_pictures_from_bad_ones_and_nowhere_at
     near(new.grad[0], [-2 * 3 / 2 / 2, 2 * 1 / 2 / 2])
     near(new.grad[1], [2 * 3 / 2 / 2, -2 * 1 / 2 / 2])
     assert new.grad[2].tolist() == [0.0, 0.0]
+
+
+# ---- from examples --------------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_denoiser_should_say_by_hand() -> None:
+    clean, noise = torch.tensor([[2.0], [-1.0]]), torch.tensor([[0.5], [3.0]])
+    signal, level = torch.tensor([0.8, 0.6]), torch.tensor([0.6, 0.8])
+    near(regression_target("velocity", clean, noise, signal, level).flatten(), [-1.5, 4.0])
+    near(regression_target("epsilon", clean, noise, signal, level).flatten(), [0.5, 3.0])
+    near(regression_target("v_prediction", clean, noise, signal, level).flatten(), [0.8 * 0.5 - 0.6 * 2, 0.6 * 3 + 0.8 * 1])
+
+
+@pytest.mark.parametrize("kind", ["velocity", "epsilon", "v_prediction"])
+def test_the_right_answer_implies_the_clean_picture(kind: str) -> None:
+    """The inverse is `Denoiser.clean`, which reinforcement learning uses."""
+    from anyscene.training.denoiser import Denoiser
+
+    source = torch.Generator().manual_seed(0)
+    clean, noise = (torch.randn(2, 3, 4, 4, generator=source) for _ in range(2))
+    level = torch.tensor([0.6, 0.28])
+    signal = 1 - level if kind == "velocity" else (1 - level**2).sqrt()
+    wide = [one.reshape(-1, 1, 1, 1) for one in (signal, level)]
+    mixed = wide[0] * clean + wide[1] * noise
+    right = regression_target(kind, clean, noise, signal, level)
+    torch.testing.assert_close(Denoiser.clean(None, right, mixed, (signal, level), kind), clean)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+def test_the_right_answer_is_what_diffusers_says(kind: str) -> None:
+    diffusers = pytest.importorskip("diffusers")
+    scheduler = diffusers.DDPMScheduler(prediction_type=kind)
+    clean, noise, times = torch.randn(3, 4), torch.randn(3, 4), torch.tensor([0, 500, 999])
+    share = scheduler.alphas_cumprod[times]
+    wanted = noise if kind == "epsilon" else scheduler.get_velocity(clean, noise, times)
+    torch.testing.assert_close(regression_target(kind, clean, noise, share.sqrt(), (1 - share).sqrt()), wanted)
+
+
+def test_an_error_is_a_pictures_own_mean_of_squares() -> None:
+    found = regression_error(torch.tensor([[[1.0, 2.0]], [[0.0, 0.0]]]), torch.tensor([[[0.0, 0.0]], [[0.0, 4.0]]]))
+    near(found, [2.5, 8.0])
+    assert regression_error(torch.ones(1, 2, dtype=torch.bfloat16), torch.zeros(1, 2)).dtype == torch.float32
+
+
+def test_min_snr_weights_by_hand() -> None:
+    # signal² / level²: 9, 1, 1/9; then no signal at all, and no noise
+    signal = torch.tensor([0.9, 0.5, 0.1, 0.0, 1.0]).sqrt()
+    level = torch.tensor([0.1, 0.5, 0.9, 1.0, 0.0]).sqrt()
+    near(min_snr_weights(signal, level, 5.0, "epsilon"), [5 / 9, 1, 1, 1, 0])
+    near(min_snr_weights(signal, level, 5.0, "v_prediction"), [5 / 10, 1 / 2, (1 / 9) / (10 / 9), 0, 0])
+
+
+def test_signal_to_noise_is_that_of_diffusers() -> None:
+    """The same number from their function of the schedule as from our shares of picture and noise."""
+    diffusers = pytest.importorskip("diffusers")
+    from diffusers.training_utils import compute_snr
+
+    scheduler, times = diffusers.DDPMScheduler(), torch.tensor([1, 250, 500, 900])
+    share, ratio = scheduler.alphas_cumprod[times], compute_snr(scheduler, times)
+    found = min_snr_weights(share.sqrt(), (1 - share).sqrt(), 5.0, "epsilon")
+    torch.testing.assert_close(found, torch.minimum(ratio, torch.tensor(5.0)) / ratio)
+
+
+def test_noise_levels_are_drawn_logit_normally_from_the_schedule() -> None:
+    pytest.importorskip("diffusers")
+    source = torch.Generator().manual_seed(0)
+    levels = torch.linspace(1, 0.001, 1000)
+    drawn = torch.stack([flow_level(levels, source) for _ in range(4000)])
+    assert set(drawn.tolist()) <= set(levels.tolist())
+    logits = torch.logit(drawn.double(), eps=1e-4)
+    assert float(logits.mean()) == pytest.approx(0, abs=0.06)
+    assert float(logits.std()) == pytest.approx(1, abs=0.05)
+    shifted = 3 * levels / (1 + 2 * levels)  # the scheduler's shift moves them towards noise
+    assert float(torch.stack([flow_level(shifted, source) for _ in range(1000)]).mean()) > 0.65
+    again = [float(flow_level(levels, torch.Generator().manual_seed(7))) for _ in range(2)]
+    assert again[0] == again[1]
+
+
+def test_preferences_by_hand() -> None:
+    # the chosen one's error has fallen by 0.02, the rejected one's has risen by 0.01: a margin of 0.03
+    chosen, rejected = torch.tensor([0.10]), torch.tensor([0.21])
+    loss, margin = preference_loss(chosen, rejected, torch.tensor([0.12]), torch.tensor([0.20]), 200.0)
+    near(margin, [0.03])
+    near(loss, [math.log(1 + math.exp(-100 * 0.03))])
+    loss, margin = preference_loss(chosen, rejected, chosen, rejected, 200.0)
+    near(margin, [0.0])
+    near(loss, [math.log(2)])
+
+
+def test_a_preference_pulls_to_the_chosen_and_away_from_the_rejected_as_strongly_as_beta_says() -> None:
+    chosen, rejected = torch.tensor([0.1, 0.1], requires_grad=True), torch.tensor([0.2, 0.2], requires_grad=True)
+    loss, _ = preference_loss(chosen, rejected, chosen.detach(), rejected.detach(), torch.tensor([8.0, 2.0]))  # a beta for each pair
+    loss.sum().backward()
+    assert chosen.grad is not None
+    assert rejected.grad is not None
+    near(chosen.grad, [2.0, 0.5])  # beta / 2 · sigmoid(0)
+    near(rejected.grad, [-2.0, -0.5])
