@@ -21,8 +21,10 @@ from anyscene.cli import (
     export,
     generate,
     grpo,
+    improve,
     judge,
     label,
+    moderate,
     paint,
     report,
     reward,
@@ -80,6 +82,8 @@ app.command("doctor", help=doctor.HELP)(doctor.run)
 app.command("export", help=export.HELP)(export.run)
 app.command("distill", help=distill.HELP)(distill.run)
 app.command("grpo", help=grpo.HELP)(grpo.run)
+app.command("improve", help=improve.HELP)(improve.run)
+app.add_typer(moderate.app, name="moderate", help="Detectors of generated pictures: their data, their training, their use.")
 app.add_typer(reward.app, name="reward", help="A reward for trainers that run elsewhere.")
 app.add_typer(bench.app, name="bench", help="Official scores of other benchmarks, from stored answers.")
 app.add_typer(taxonomy.app, name="taxonomy", help="Look into a vocabulary, or check one of your own.")

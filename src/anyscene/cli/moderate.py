@@ -1,0 +1,17 @@
+"""``anyscene moderate``: detectors of generated pictures."""
+
+from __future__ import annotations
+
+import typer
+
+from anyscene.cli import moderate_build
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
+
+
+@app.callback()
+def _root() -> None:
+    """Groups what is below."""
+
+
+app.command("build", help=moderate_build.BUILD)(moderate_build.build)
