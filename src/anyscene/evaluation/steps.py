@@ -125,9 +125,17 @@ def score_evaluation(run: EvaluationRun, judge: str | None = None, *, seed: int 
 
 
 def compare_evaluations(
-    a: EvaluationRun, b: EvaluationRun, judge: str | None = None, *, seed: int = 0, html: Path | None = None, more: Sequence[Section] = ()
+    a: EvaluationRun,
+    b: EvaluationRun,
+    judge: str | None = None,
+    *,
+    seed: int = 0,
+    html: Path | None = None,
+    more: Sequence[Section] = (),
+    said: str | None = None,
 ) -> dict[str, Any]:
-    """Compares run b with run a on the scenes that both have; writes a page where one is asked for, with ``more`` sections put first.
+    """Compares run b with run a on the scenes that both have; writes a page where one is asked for, with ``more`` sections put first, and
+    with ``said`` in place of the comparison's own verdict.
 
     Raises:
         SpecError: the runs share no scene, or were judged by different judges.
@@ -142,7 +150,9 @@ def compare_evaluations(
         )
     comparison: dict[str, Any] = compare_runs(first, second, seed=seed).to_dict()
     if html is not None:
-        write_comparison(html, _contents(a, first.to_dict(), judge), _contents(b, second.to_dict(), judge), comparison, more=more)
+        write_comparison(
+            html, _contents(a, first.to_dict(), judge), _contents(b, second.to_dict(), judge), comparison, more=more, said=said
+        )
     return comparison
 
 

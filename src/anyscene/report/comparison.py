@@ -69,6 +69,7 @@ def build_comparison(
     comparison: Mapping[str, Any],
     most_pictures: int = 12,
     more: Sequence[Section] = (),
+    said: str | None = None,
 ) -> str:
     """The comparison of two runs as one HTML document that loads nothing.
 
@@ -78,6 +79,7 @@ def build_comparison(
         comparison: of the two, as `scoring.compare_runs` gives it (``to_dict``).
         most_pictures: how many scenes are shown at most.
         more: further sections, put first (`shell.page`).
+        said: what the comparison comes to, in the words of whoever knows more than these two runs; None finds its own.
     """
     pairs = selected_differences(a, b, most_pictures)
     cards = el("div", [picture_pair(a, b, pair) for pair in pairs], class_="cards")
@@ -89,7 +91,7 @@ def build_comparison(
         ("pictures", "Pictures", "Where they differ most", pictures),
         ("provenance", "Provenance", "Provenance", _provenance(a, b)),
     ]
-    return page(f"{b.model} against {a.model}", _header(a, b, comparison), sections)
+    return page(f"{b.model} against {a.model}", _header(a, b, comparison, said), sections)
 
 
 def write_comparison(
@@ -99,13 +101,14 @@ def write_comparison(
     comparison: Mapping[str, Any],
     most_pictures: int = 12,
     more: Sequence[Section] = (),
+    said: str | None = None,
 ) -> None:
     """Writes the comparison of two runs to a file, in one step; for the arguments see `build_comparison`.
 
     Raises:
         RunError: the file cannot be written.
     """
-    write_atomic(path, build_comparison(a, b, comparison, most_pictures, more).encode())
+    write_atomic(path, build_comparison(a, b, comparison, most_pictures, more, said).encode())
 
 
 def headline_gap(comparison: Mapping[str, Any]) -> Gap:
@@ -147,7 +150,7 @@ def p_words(value: float | None) -> str:
     return "missing" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _header(a: RunContents, b: RunContents, comparison: Mapping[str, Any]) -> Markup:
+def _header(a: RunContents, b: RunContents, comparison: Mapping[str, Any], said: str | None) -> Markup:
     gap = headline_gap(comparison)
     difference = gap.difference
     value = (
@@ -175,7 +178,7 @@ def _header(a: RunContents, b: RunContents, comparison: Mapping[str, Any]) -> Ma
             0,
             f"The two runs have different judges ({a.judge}, {b.judge}, or other revisions or templates): the difference may be theirs.",
         )
-    words = el("p", verdict_on(a.model, b.model, comparison), dir="auto")
+    words = el("p", said or verdict_on(a.model, b.model, comparison), dir="auto")
     aside = el("div", words, key_figures(figures), class_="summary")
     return header_block("Anyscene comparison", f"{b.model} against {a.model}", number, aside, warnings)
 

@@ -17,6 +17,7 @@ __all__ = [
     "Bin",
     "Difference",
     "by_complexity",
+    "by_round",
     "dots_by_name",
     "forest",
     "headline_scale",
@@ -153,6 +154,27 @@ def dots_by_name(rows: Sequence[tuple[str, Sequence[Estimate]]], label: str) -> 
         words = percent(first.value)
         parts.append(el("text", words, x=WIDTH - 6, y=middle + 4, text_anchor="end", class_="value"))
     return el("svg", parts, class_="plot", viewBox=f"0 0 {WIDTH:.0f} {bottom + 24:.0f}", role="img", aria_label=label)
+
+
+def by_round(lines: Sequence[tuple[str, str, Sequence[Estimate]]], label: str) -> Markup:
+    """Scores over rounds, the first is round 0: for each line its shape, its series, and the estimates with their intervals."""
+    low, high = _range([one for _, _, line in lines for one in line])
+    top, bottom, left, right = 14.0, 218.0, 44.0, WIDTH - 14
+    most = max((len(line) for _, _, line in lines), default=1)
+    step = (right - left) / max(1, most)
+
+    def y(value: float) -> float:
+        return bottom - (bottom - top) * (value - low) / (high - low)
+
+    parts: list[Child] = _level_lines(low, high, y, left, right)
+    parts += [el("text", str(place), x=left + step * (place + 0.5), y=bottom + 19, text_anchor="middle") for place in range(most)]
+    for number, (shape, series, line) in enumerate(lines):
+        shift = min(7.0, step / 6) * (number - (len(lines) - 1) / 2)
+        marks = [(left + step * (place + 0.5) + shift, one) for place, one in enumerate(line)]
+        known = [f"{x:.1f} {y(one.value):.1f}" for x, one in marks if one.value is not None]
+        parts.append(el("path", d=f"M{'L'.join(known)}", class_=f"way {series}") if len(known) > 1 else None)
+        parts += [_upright(one, x, y, shape, series) for x, one in marks]
+    return el("svg", parts, class_="plot", viewBox=f"0 0 {WIDTH:.0f} {bottom + 26:.0f}", role="img", aria_label=label)
 
 
 def reliability_curve(bins: Sequence[Bin], label: str) -> Markup:

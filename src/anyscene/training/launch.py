@@ -12,9 +12,10 @@ from typing import Any
 
 from anyscene.errors import SpecError
 from anyscene.models import Model
-from anyscene.training.config import Section
+from anyscene.models.diffusers import DiffusersModel
+from anyscene.training.config import Learning, Section
 
-__all__ = ["join_processes", "make_trackers", "take_own_gpu"]
+__all__ = ["check_learning", "join_processes", "make_trackers", "take_own_gpu"]
 
 
 def take_own_gpu() -> None:
@@ -39,6 +40,24 @@ def join_processes(model: Model) -> Any:
         return PartialState(cpu=str(device).startswith("cpu"), timeout=timedelta(hours=24))  # the others wait while one evaluates
     except ValueError as error:
         raise SpecError(f"{model.name} is on {device}: {' '.join(str(error).split())[:160]}") from None
+
+
+def check_learning(model: DiffusersModel, config: Learning) -> None:
+    """Could the model be trained so? To be asked before anything is painted; the model is of no further use.
+
+    All that a training does before its first update is done here.
+
+    Raises:
+        SpecError: no, or a key that was set has no effect.
+        MissingExtraError: a library is not installed.
+    """
+    from anyscene.training.loop import Learner
+    from anyscene.training.run_folder import TrainingRun
+    from anyscene.training.supervised import check_supervised
+
+    check_supervised(model, config)
+    learner = Learner(model, config, TrainingRun(Path(), config.fine_tuning.updates))
+    learner.share(config.fine_tuning.batch_size, "fine_tuning.batch_size")
 
 
 def make_trackers(names: Sequence[str], config: Section, out: Path) -> list[Any]:
