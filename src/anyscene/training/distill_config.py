@@ -42,7 +42,7 @@ class Teaching(Section):
     budget: int = Field(default=800, ge=1)
     threshold: float = Field(default=0.5, ge=0, le=1)
     samples: int = Field(default=1, ge=1)
-    look: int = Field(default=4, ge=1)
+    look: int = Field(default=10, ge=1)
     others: float = Field(default=0.2, ge=0, lt=1)
     tries: float = Field(default=3.0, ge=1)
 
