@@ -71,9 +71,11 @@ def run(
     chosen = read_config(config, given | o.parse_settings(setting), DistillConfig)
     vocabulary = load_taxonomy(o.taxonomy_path(chosen.taxonomy)) if chosen.taxonomy is not None else None
     result = run_distill(chosen, out, taxonomy=vocabulary, quiet=quiet, examine=(lambda one: b.insist(one, quiet)) if doctor else None)
+    if not result:  # another process of several has it
+        return
     if as_json:
         print(json.dumps(result, indent=1))
-    elif result:
+    else:
         _print(result, out)
 
 

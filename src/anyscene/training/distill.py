@@ -17,19 +17,22 @@ Stopped at any moment, the same command goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from anyscene.errors import LeakageError, SpecError
+from anyscene.errors import MissingExtraError, SpecError
 from anyscene.evaluation import EvaluationRun, compare_evaluations, open_run, report_run, score_evaluation, scores_of
 from anyscene.judges import Judge, load_judge
 from anyscene.models import Model, load_model
 from anyscene.models.diffusers import DiffusersModel
 from anyscene.models.protocol import Finds
 from anyscene.report.distill_page import distill_sections, write_distill_page
+from anyscene.report.improve_page import claims_section
 from anyscene.report.training_page import training_sections
 from anyscene.rewards.protocol import Record
 from anyscene.runs import lock_folder, open_folder, say, write_atomic
@@ -39,7 +42,7 @@ from anyscene.training.claims import NOT_SHOWN, WORSE, make_claim, no_claim, ver
 from anyscene.training.distill_config import DistillConfig
 from anyscene.training.examples import read_examples, write_examples
 from anyscene.training.held_out import FORMS, REPORT, Sides, claim, evaluate, headlines, is_evaluated, json_text, split_scenes
-from anyscene.training.launch import join_processes, make_trackers, take_own_gpu
+from anyscene.training.launch import check_learning, join_processes, make_trackers, take_own_gpu
 from anyscene.training.leakage import LEAKAGE, LeakageReport, audit_leakage
 from anyscene.training.lessons import Lessons, Painting, listed, make_lessons, preferred, with_pictures
 from anyscene.training.model_card import write_model_card
@@ -82,26 +85,25 @@ def run_distill(
         LeakageError: something held out is among the lessons; nothing was trained.
         Interrupted: stopped by Ctrl-C; what was done is kept.
     """
-    from anyscene.training.supervised import check_supervised
-
+    if not all(find_spec(library) for library in ("torch", "diffusers", "accelerate", "peft")):
+        raise MissingExtraError("Distilling into a model", "train")
+    # All that may be wrong with the config is found before anything is painted, which may take hours.
     sides = split_scenes(config.scenes, config.held_out, taxonomy)
     take_own_gpu()
-    student = load_model(config.student, **{**config.student_options, **config.held_out.model_options})
-    if not isinstance(student, DiffusersModel):
-        raise SpecError(f"{student.name}: only diffusers models can learn from pictures; this is a {type(student).__name__}")
-    state = join_processes(student)
+    state = _check_student(config)
     main, out = bool(state.is_main_process), Path(out)
-    check_supervised(student, config)
+    student = load_model(config.student, **{**config.student_options, **config.held_out.model_options})
     teacher = load_model(config.teacher, **config.teacher_options)
     judges = [load_judge(config.judge, **config.judge_options)]
     if config.second_judge is not None:
         judges.append(load_judge(config.second_judge, **config.second_judge_options))
-    run = _Run(config, out, sides, SkillNames.of(sides.train.taxonomy), tuple(judges), quiet or not main)
-    run.check(student, teacher)
+    _check_scenes(config, sides, (student, teacher), judges)
     if main:
         for judge in judges if examine is not None else ():
             examine(judge)  # type: ignore[misc]
         open_folder(out)
+    trackers = make_trackers(config.trackers, config, out) if main else []
+    run = _Run(config, out, sides, SkillNames.of(sides.train.taxonomy), tuple(judges), quiet or not main, trackers)
     with lock_folder(out) if main else nullcontext():
         if main:
             claim(out, "distill", config, sides.digests)
@@ -111,8 +113,39 @@ def run_distill(
         if (out / EXAMPLES).is_file():
             run.train(main, state.wait_for_everyone)
         found = run.conclude() if main else {}
+    for tracker in trackers:
+        tracker.finish()
     state.wait_for_everyone()
     return found
+
+
+def _check_student(config: DistillConfig) -> Any:
+    """The processes, if all that the config says of learning can be done."""
+    student = load_model(config.student, **config.student_options)
+    if not isinstance(student, DiffusersModel):
+        raise SpecError(f"{student.name}: only diffusers models can learn from pictures; this is a {type(student).__name__}")
+    state = join_processes(student)
+    check_learning(student, config)
+    return state
+
+
+def _check_scenes(config: DistillConfig, sides: Sides, models: Sequence[Model], judges: Sequence[Judge]) -> None:
+    """Do scenes, models and judges fit?"""
+    modality = sides.train.spec.modality
+    for model in models:
+        if model.modality != modality:
+            raise SpecError(f"the scenes ask for {modality}, {model.name} makes {model.modality}")
+    if len({judge.name for judge in judges}) < len(judges):
+        raise SpecError(f"second_judge {judges[-1].name}: it has the name of the judge; take another one")
+    there = int(sides.train.source(config.seed).capacity)
+    if there <= config.exam.n:
+        raise SpecError(
+            f"an exam of {config.exam.n:,} scenes: the training side has {there:,}, and the lessons need some too; "
+            "take fewer (exam.n), or wider scenes"
+        )
+    there = int(sides.held_out.source(config.held_out.seed).capacity)
+    if there < config.held_out.n:
+        raise SpecError(f"{config.held_out.n:,} held-out scenes: there are only {there:,}; take fewer (held_out.n), or wider scenes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,23 +158,9 @@ class _Run:
     names: SkillNames
     judges: tuple[Judge, ...]
     quiet: bool
+    trackers: Sequence[Any]
 
     # ---- before the training, for the main process only -------------------------------------------------------------------------
-
-    def check(self, student: Model, teacher: Model) -> None:
-        """Finds what is wrong before anything is painted."""
-        modality = self.sides.train.spec.modality
-        for model in (student, teacher):
-            if model.modality != modality:
-                raise SpecError(f"the scenes ask for {modality}, {model.name} makes {model.modality}")
-        if len({judge.name for judge in self.judges}) < len(self.judges):
-            raise SpecError(f"second_judge {self.judges[-1].name}: it has the name of the judge; take another one")
-        there = int(self.sides.train.source(self.config.seed).capacity)
-        if there <= self.config.exam.n:
-            raise SpecError(
-                f"an exam of {self.config.exam.n:,} scenes: the training side has {there:,}, and the lessons need some too; "
-                "take fewer (exam.n), or wider scenes"
-            )
 
     def prepare(self, student: Model, teacher: Model) -> None:
         """Everything up to the examples; those are written last, and only if there is something to learn."""
@@ -245,13 +264,11 @@ class _Run:
 
     def _write_examples(self, lessons: Lessons, student: Model) -> None:
         """The audit comes first: what is held out is not learnt from."""
-        held = self.config.held_out
-        theirs = self.sides.held_out.source(held.seed, _yes_no_questions()).table(0, held.n).to_pylist()
-        audit = audit_leakage(lessons.records, theirs, by=held.by, given=self.sides.train.spec.containing)
-        audit.write(self.out)
+        audit = self._audit({str(one["id"]) for one in lessons.records})
         if not audit.clean:
-            result = {"trained": False, "conclusion": no_claim(audit.findings)["sentence"], "claim": no_claim(audit.findings)}
-            write_atomic(self.out / RESULT, json_text({**result, **_read(self.out / GAP)}))
+            claimed = no_claim(audit.findings)
+            result = {"trained": False, **_read(self.out / GAP), "conclusion": claimed["sentence"], "claim": claimed}
+            write_atomic(self.out / RESULT, json_text(result))
             audit.require_clean()
         examples = [one.example for one in lessons.lessons]
         if self.config.fine_tuning.method == "dpo":
@@ -259,6 +276,15 @@ class _Run:
             examples = preferred(self.out / LESSONS / "student", lessons.lessons, self._painting(student))
         if examples:
             write_examples(self.out / EXAMPLES, examples)
+
+    def _audit(self, scenes: Collection[str]) -> LeakageReport:
+        """Of the records of these lessons as they were painted, against those that both evaluations have."""
+        lessons = chain.from_iterable(open_run(part).records for part in sorted((self.out / LESSONS).glob("part-*")))
+        mine = [one for one in lessons if one["id"] in scenes]
+        theirs = open_run(self.out / BEFORE).records
+        audit = audit_leakage(mine, theirs, by=self.config.held_out.by, given=self.sides.train.spec.containing)
+        audit.write(self.out)
+        return audit
 
     # ---- the training -----------------------------------------------------------------------------------------------------------
 
@@ -278,11 +304,9 @@ class _Run:
             quiet=self.quiet,
             checkpoint_every=config.checkpoint_every,
             checkpoints_kept=config.checkpoints_kept,
-            trackers=make_trackers(config.trackers, config, out) if main else (),
+            trackers=self.trackers,
         )
         trained = train_supervised(policy, Trained(config.student, config.student_options), read_examples(out / EXAMPLES), config, run)
-        for tracker in run.trackers:
-            tracker.finish()
         if main:
             trained.write(out / POLICY)
         wait()
@@ -304,9 +328,8 @@ class _Run:
 
     def _compare(self, result: dict[str, Any]) -> None:
         config, out = self.config, self.out
-        audit = LeakageReport.read(out)
-        if not audit.clean:
-            raise LeakageError(". ".join(audit.findings))
+        audit = self._audit({one.scene for one in read_examples(out / EXAMPLES)})
+        audit.require_clean()
         trained = Trained.read(out / POLICY)
         if not is_evaluated(out / AFTER):
             self._on_held_out(AFTER, load_model(trained.load, **{**trained.options, **config.held_out.model_options}))
@@ -324,10 +347,11 @@ class _Run:
         result["conclusion"] = _conclusion(result)
         sections = [
             *distill_sections(result),
+            claims_section({"After against before, on all held-out questions": result["claim"]}),
             audit.section(),
             *training_sections(TrainingRun(out, config.fine_tuning.updates).metrics()),
         ]
-        compare_evaluations(before, after, self.judges[0].name, html=out / REPORT, more=sections)
+        compare_evaluations(before, after, self.judges[0].name, html=out / REPORT, more=sections, said=result["conclusion"])
         self._write_card(result, audit)
 
     def _skills(self, before: EvaluationRun, after: EvaluationRun, chosen: Sequence[str]) -> dict[str, Any]:
