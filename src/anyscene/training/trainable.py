@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from anyscene.errors import MissingExtraError, SpecError
+from anyscene.runs import write_atomic
 from anyscene.training.config import Lora
 from anyscene.training.denoiser import Denoiser
 from anyscene.weights import quiet_loading
@@ -155,3 +156,21 @@ class Trainable:
         weights = {name: one.contiguous() for name, one in get_peft_model_state_dict(module).items()}
         given = {f"{part}_lora_layers": weights, f"{part}_lora_adapter_metadata": module.peft_config["default"].to_dict()}
         self._pipe.save_lora_weights(str(folder), **given)
+        _order_header(folder / LORA_FILE)
+
+
+def _order_header(path: Path) -> None:
+    """Puts what a safetensors file says of itself in order: it is written in one that changes, so the same weights would be other bytes."""
+    data = path.read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    about = header.pop("__metadata__", {})
+    adapter = json.loads(about.get("lora_adapter_metadata", "{}"))
+    adapter = {
+        name: sorted(one) if isinstance(one, list) and all(isinstance(part, str) for part in one) else one for name, one in adapter.items()
+    }
+    if adapter:
+        about["lora_adapter_metadata"] = json.dumps(adapter, indent=2, sort_keys=True)
+    text = json.dumps({"__metadata__": dict(sorted(about.items())), **header}, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    write_atomic(path, len(text).to_bytes(8, "little") + text + data[start:])
