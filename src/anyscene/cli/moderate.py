@@ -15,3 +15,4 @@ def _root() -> None:
 
 
 app.command("build", help=moderate_build.BUILD)(moderate_build.build)
+app.command("audit", help=moderate_build.AUDIT)(moderate_build.audit)

@@ -2,5 +2,6 @@
 
 from anyscene.moderation.build import BuildOptions, build_dataset
 from anyscene.moderation.dataset import DetectorData, Picture, open_dataset
+from anyscene.moderation.probe import Audit, audit, audit_sources
 
-__all__ = ["BuildOptions", "DetectorData", "Picture", "build_dataset", "open_dataset"]
+__all__ = ["Audit", "BuildOptions", "DetectorData", "Picture", "audit", "audit_sources", "build_dataset", "open_dataset"]

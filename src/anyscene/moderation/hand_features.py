@@ -1,0 +1,279 @@
+"""Simple numbers about a picture's file, its past and its looks, by which a lazy detector could tell two sides apart.
+
+Three kinds. **File**: what a file says of itself. **Past**: what encoders and scaling left in the pixels. **Looks**: what a picture shows;
+there generators may truly differ from cameras.
+
+References: Fan and de Queiroz, IEEE Transactions on Image Processing 12 (2003) (differences across the borders of blocks); Lukas and
+Fridrich, DFRWS (2003), and Farid, IEEE TIFS 4 (2009) (coefficients that cluster at multiples of an earlier quantisation); Gallagher, CRV
+(2005) (scaling leaves a period in the variance of second differences).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from anyscene.media import read_media
+from anyscene.moderation.encoding import Head, decode, quality_tables, read_head
+from anyscene.rewards.picture_statistics import picture_statistics
+
+__all__ = ["FEATURES", "QUALITIES", "Feature", "Value", "features_of", "hand_features"]
+
+Floats = NDArray[np.float64]
+Value = float | str
+"""Numbers are compared by size, words by whether they are the same."""
+QUALITIES = (50, 60, 70, 75, 80, 85, 90, 95)
+"""Of earlier encodings that are looked for, with the usual tables."""
+MOST = 1024
+"""Side of the part of a picture whose pixels are looked at."""
+FLAT, EDGE = 4.0, 16.0
+"""Grey levels: a row of a border departs less from its colour, most pixels of the row behind it depart more."""
+LOW = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1), (2, 2), (0, 3), (3, 0))
+"""Frequencies (row, column) whose coefficients are looked at: below, quantisation is fine; above, hardly any differ from 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One of the numbers.
+
+    Attributes:
+        kind: ``file``, ``past`` or ``looks``.
+        words: what it is, as a noun.
+        cure: what would make both sides alike.
+    """
+
+    kind: str
+    words: str
+    cure: str
+
+
+_REBUILD = "build the data set with anyscene moderate build: both sides are written anew"
+_ENCODE = "give both sides one encoding: --encoding real, or the same --encoding jpeg:QUALITY"
+_PAST = "generated pictures need one encoding with the photographs' own tables before anything else: build with --encoding real"
+_SCALE = "cut, do not scale, or scale both sides by the same factors (--scale)"
+_LOOKS = "none is needed if generators truly differ so; else match captions and scenes better, and test detectors on degraded pictures"
+
+FEATURES: dict[str, Feature] = {
+    "format": Feature("file", "file format", _ENCODE),
+    "encoding": Feature("file", "quantisation tables", _ENCODE),
+    "quantisation": Feature("file", "mean quantisation step of luma (JPEG quality)", _ENCODE),
+    "subsampling": Feature("file", "chroma subsampling", _ENCODE),
+    "progressive": Feature("file", "progressive encoding", _REBUILD),
+    "mode": Feature("file", "colour mode", _REBUILD),
+    "metadata": Feature("file", "metadata (EXIF, comments, text)", _REBUILD),
+    "profile": Feature("file", "colour profile", _REBUILD),
+    "size": Feature("file", "picture size", "cut both sides to one size: build with real and generated pictures paired"),
+    "width": Feature("file", "width", "cut both sides to one size: build with real and generated pictures paired"),
+    "height": Feature("file", "height", "cut both sides to one size: build with real and generated pictures paired"),
+    "aspect": Feature("file", "aspect ratio", "cut both sides to one size: build with real and generated pictures paired"),
+    "border": Feature("file", "border or letterbox", "cut the borders off the pictures before they are built in"),
+    "blocks_x": Feature("past", "grid of 8-pixel blocks, across", _PAST),
+    "blocks_y": Feature("past", "grid of 8-pixel blocks, down", _PAST),
+    "shifted_blocks": Feature("past", "grid of 8-pixel blocks away from the corner (encoded, then cut)", _PAST),
+    "requantised": Feature("past", "gaps in the coefficients (encoded twice)", _PAST),
+    **{f"quality_{quality}": Feature("past", f"an earlier JPEG of quality {quality} or so", _PAST) for quality in QUALITIES},
+    "resampled": Feature("past", "a period in the second differences (scaled)", _SCALE),
+    **{name: Feature("looks", f"mean {name}", _LOOKS) for name in ("red", "green", "blue", "brightness", "saturation")},
+    **{name: Feature("looks", name, _LOOKS) for name in ("contrast", "entropy", "sharpness", "noise")},
+    "detail_low": Feature("looks", "detail of 4 to 8 pixels", _LOOKS),
+    "detail_middle": Feature("looks", "detail of 3 to 4 pixels", _LOOKS),
+    "detail_high": Feature("looks", "detail of 2 to 3 pixels", _LOOKS),
+    "bytes_per_pixel": Feature("looks", "bytes of the file for each pixel", _LOOKS),
+}
+"""By name, in the order in which they are told."""
+
+
+def features_of(data: bytes, name: str = "the picture") -> dict[str, Value]:
+    """All features of a picture's file, by name; those of its pixels are of at most 1024 x 1024 of them, from the middle.
+
+    Raises:
+        MediaError: it cannot be read.
+    """
+    head = read_head(data, name)
+    image = decode(data, name).image
+    statistics = picture_statistics(read_media(data, name=name))
+    middle = _middle(image)
+    luma = np.asarray(middle.convert("YCbCr").getchannel(0) if middle.mode == "RGB" else middle, dtype=np.float64)
+    return {**_of_file(head, image), **_of_past(luma, head), **_of_looks(middle, luma, statistics)}
+
+
+def hand_features(data: bytes, name: str = "the picture") -> Floats:
+    """``(features,)`` the same as numbers, always equally many: a word is 1 where it is the one that differs from the plainest case.
+
+    Raises:
+        MediaError: it cannot be read.
+    """
+    found = features_of(data, name)
+    words = {key: value for key, value in found.items() if isinstance(value, str)}
+    plain = {"format": "PNG", "subsampling": "-1", "progressive": "False", "mode": "colour", "metadata": "none", "profile": "False"}
+    numbers = [float(value) for value in found.values() if not isinstance(value, str)]
+    return np.array([*numbers, *(float(words[key] != value) for key, value in plain.items())])
+
+
+# ---- file -----------------------------------------------------------------------------------------------------------------------
+
+
+def _of_file(head: Head, image: Image.Image) -> dict[str, Value]:
+    encoding, traces = head.encoding, set(head.traces)
+    metadata = sorted(traces & {"exif", "comment", "text"})
+    return {
+        "format": head.format,
+        "encoding": encoding.digest,
+        "quantisation": float(np.mean(encoding.tables[0])) if encoding.tables else 0.0,
+        "subsampling": str(encoding.subsampling),
+        "progressive": str("progressive" in traces),
+        "mode": ("grey" if head.grey else "colour") + (" transparent" if "transparent" in traces else ""),
+        "metadata": "+".join(metadata) or "none",
+        "profile": str("icc" in traces),
+        "size": f"{head.width}x{head.height}",
+        "width": float(head.width),
+        "height": float(head.height),
+        "aspect": float(np.log(head.width / head.height)),
+        "border": _border(np.asarray(image.convert("L"), dtype=np.float64)),
+    }
+
+
+def _border(grey: Floats) -> float:
+    """Largest share of a side that is a border of one colour with a straight inner edge."""
+    return max(float(_rows_of_border(np.rot90(grey, turn)) / grey.shape[turn % 2]) for turn in range(4))
+
+
+def _rows_of_border(grey: Floats) -> int:
+    colour = float(np.median(grey[0]))
+    away = np.abs(grey - colour)
+    flat = away.mean(axis=1) < FLAT
+    rows = int(np.argmin(flat)) if not flat.all() else 0
+    return rows if rows and float((away[rows : rows + 2].max(axis=0) > EDGE).mean()) >= 0.5 else 0
+
+
+# ---- past -----------------------------------------------------------------------------------------------------------------------
+
+
+def _of_past(luma: Floats, head: Head) -> dict[str, Value]:
+    own = np.array(head.encoding.tables[0], dtype=np.float64).reshape(8, 8) if head.encoding.tables else np.ones((8, 8))
+    found: dict[str, Value] = {}
+    phases = {axis: _phases(luma if axis == "x" else luma.T) for axis in "xy"}
+    for axis, phase in phases.items():
+        found[f"blocks_{axis}"] = _log_ratio(phase[0], phase[4])
+    found["shifted_blocks"] = max(_log_ratio(float(np.max(phase[1:])), float(np.median(phase[1:]))) for phase in phases.values())
+    coefficients = _coefficients(luma)
+    found["requantised"] = _roughness(coefficients, own)
+    for quality in QUALITIES:
+        found[f"quality_{quality}"] = _comb(coefficients, _steps(quality), own)
+    found["resampled"] = max(_period(luma), _period(luma.T))
+    return found
+
+
+def _phases(luma: Floats) -> Floats:
+    """``(8,)`` mean change from one column to the next, by the place of the second in its block of 8."""
+    change = np.abs(np.diff(luma, axis=1)).mean(axis=0) if luma.shape[1] > 1 else np.zeros(1)
+    place = (np.arange(len(change)) + 1) % 8
+    number = np.bincount(place, minlength=8)
+    return np.bincount(place, change, minlength=8) / np.maximum(number, 1)
+
+
+def _log_ratio(one: float, other: float) -> float:
+    return float(np.log((one + 0.05) / (other + 0.05)))
+
+
+def _coefficients(luma: Floats) -> Floats:
+    """``(blocks, 8, 8)`` cosine transform of whole blocks, as JPEG has it."""
+    height, width = (side // 8 * 8 for side in luma.shape)
+    blocks = luma[:height, :width].reshape(height // 8, 8, width // 8, 8).swapaxes(1, 2).reshape(-1, 8, 8) - 128
+    return np.asarray(np.einsum("ij,bjk,lk->bil", _cosines(), blocks, _cosines(), optimize=True), dtype=np.float64)
+
+
+@cache
+def _cosines() -> Floats:
+    place, frequency = np.arange(8)[None, :], np.arange(8)[:, None]
+    found = np.cos((2 * place + 1) * frequency * np.pi / 16) / 2
+    found[0] /= np.sqrt(2)
+    return np.asarray(found, dtype=np.float64)
+
+
+@cache
+def _steps(quality: int) -> Floats:
+    return np.array(quality_tables(quality).tables[0], dtype=np.float64).reshape(8, 8)
+
+
+def _comb(coefficients: Floats, steps: Floats, own: Floats) -> float:
+    """How closely coefficients cluster at multiples of steps: 1 exactly, around 0 not at all. Those that round to 0 say nothing."""
+    total, number = 0.0, 0
+    for row, column in LOW:
+        step = steps[row, column]
+        if step < 1.5 * own[row, column]:
+            continue  # whatever an earlier encoding left between its own steps is gone
+        values = coefficients[:, row, column]
+        values = values[np.abs(values) > step / 2]
+        total += float(np.cos(2 * np.pi * values / step).sum())
+        number += len(values)
+    return total / (number + 4)  # four more that say nothing, so that single ones do not say it all
+
+
+def _roughness(coefficients: Floats, own: Floats) -> float:
+    """How jagged the histogram of coefficients is, in units of the file's own steps."""
+    rough, total = 0.0, 0.0
+    for row, column in LOW:
+        values = np.rint(coefficients[:, row, column] / own[row, column]).astype(np.int64)
+        counts = np.bincount(np.minimum(np.abs(values), 24), minlength=25)[1:24].astype(np.float64)
+        rough += float(np.abs(np.diff(counts, 2)).sum())
+        total += float(counts.sum())
+    return rough / (total + 8)
+
+
+def _period(luma: Floats) -> float:
+    """The strongest period, along rows, of how much second differences vary, against the middle one; periods of 8, 4 and 2 are left out."""
+    if luma.shape[1] < 32:
+        return 0.0
+    varies = np.log(np.abs(np.diff(luma, 2, axis=1)).mean(axis=0) + 0.5)
+    varies = varies[: len(varies) // 8 * 8]
+    spectrum = np.abs(np.fft.rfft((varies - varies.mean()) * np.hanning(len(varies))))
+    place = np.arange(len(spectrum)) * 8 / len(varies)
+    keep = (np.abs(place - np.rint(place)) * len(varies) / 8 > 2.5) & (place > 0.5)
+    return float(np.log(spectrum[keep].max() / np.median(spectrum[keep]))) if keep.sum() > 3 else 0.0
+
+
+# ---- looks ----------------------------------------------------------------------------------------------------------------------
+
+
+def _of_looks(image: Image.Image, luma: Floats, statistics: Mapping[str, float]) -> dict[str, Value]:
+    colours = np.asarray(image.convert("RGB"), dtype=np.float64).mean(axis=(0, 1)) / 255
+    low, middle, high = _bands(luma)
+    second = luma[:, 1:-1] * 2 - luma[:, :-2] - luma[:, 2:] if luma.shape[1] > 2 else np.zeros(1)
+    return {
+        "red": float(colours[0]),
+        "green": float(colours[1]),
+        "blue": float(colours[2]),
+        "brightness": statistics["brightness"],
+        "saturation": statistics["saturation"],
+        "contrast": statistics["contrast"],
+        "entropy": statistics["entropy"],
+        "sharpness": statistics["sharpness"],
+        "noise": float(np.log(np.median(np.abs(second)) + 0.5)),
+        "detail_low": low,
+        "detail_middle": middle,
+        "detail_high": high,
+        "bytes_per_pixel": statistics["file_size"],
+    }
+
+
+def _bands(luma: Floats) -> tuple[float, float, float]:
+    """Logarithm of the energy in three bands of frequency, against all but the mean."""
+    window = np.outer(np.hanning(luma.shape[0] + 2)[1:-1], np.hanning(luma.shape[1] + 2)[1:-1])
+    power = np.abs(np.fft.rfft2((luma - luma.mean()) * window)) ** 2
+    frequency = np.hypot(np.fft.fftfreq(luma.shape[0])[:, None], np.fft.rfftfreq(luma.shape[1])[None, :])
+    total = power.sum() + 1.0
+    edges = ((0.125, 0.25), (0.25, 0.34), (0.34, 0.71))
+    low, middle, high = (float(np.log(power[(frequency >= one) & (frequency < other)].sum() / total + 1e-9)) for one, other in edges)
+    return low, middle, high
+
+
+def _middle(image: Image.Image) -> Image.Image:
+    """The part whose pixels are looked at; it begins at a corner of blocks."""
+    corner = [max(0, side - MOST) // 2 // 16 * 16 for side in image.size]
+    return image.crop((corner[0], corner[1], min(image.width, corner[0] + MOST), min(image.height, corner[1] + MOST)))
