@@ -83,18 +83,18 @@ def check_rate(reals: int, rate: float, widen: bool = False) -> float:
     if widen and least <= 0.5:
         return least
     what = f"they bear {least:.3g} (--widen takes it)" if least <= 0.5 else "6 is the least for any rate"
-    raise SpecError(
-        f"{reals:,} real pictures are too few for a threshold at a false-positive rate of {rate:g}: that takes {reals_needed(rate):,}; {what}"
-    )
+    few = f"{reals:,} real pictures are too few for a threshold at a false-positive rate of {rate:g}"
+    raise SpecError(f"{few}: that takes {reals_needed(rate):,}; {what}")
 
 
-def calibrate(scores: Sequence[float | None] | Floats, rate: float = 0.01, *, widen: bool = False) -> Calibration:
+def calibrate(scores: Sequence[float | None] | Floats, rate: float = 0.01, *, widen: bool = False, slack: float = 0.0) -> Calibration:
     """The threshold for a share of false alarms.
 
     Args:
         scores: of real pictures that were not learnt from, one for each source image; None or NaN where there is none.
         rate: the share.
         widen: see `check_rate`.
+        slack: by how much a score may change by rounding; the threshold is higher by it.
 
     Raises:
         SpecError: there are too few of them.
@@ -105,6 +105,6 @@ def calibrate(scores: Sequence[float | None] | Floats, rate: float = 0.01, *, wi
     if problem := problem_of(values):
         raise ModelError(f"no threshold can be set: of the real pictures of the validation split, {problem}")
     place = math.floor(bears * (len(values) + 1) + 1e-9)
-    threshold = float(np.sort(values)[-place])
+    threshold = float(np.sort(values)[-place]) + slack
     alarms = int((values > threshold).sum())
     return Calibration(threshold, bears, rate, alarms, len(values), *clopper_pearson(alarms, len(values)))

@@ -25,6 +25,7 @@ __all__ = [
     "NO_ESTIMATE",
     "Measured",
     "Scored",
+    "auroc",
     "compare_auroc",
     "measure",
     "operating_rate",
@@ -172,7 +173,7 @@ def measure(scored: Scored, threshold: float | None, *, seed: int = 0, number: i
         }
     found = bootstrap({str(kind): [(1.0, mean)] for kind, mean in right.items()}, seed=seed, number=number, level=level)
     accuracies = [found.get(str(kind), NO_ESTIMATE) for kind in (False, True)]
-    return Measured(_auroc(known, level), ap, tpr, rate, accuracies[0], accuracies[1], reals, fakes, unscored, problem)
+    return Measured(auroc(known, level), ap, tpr, rate, accuracies[0], accuracies[1], reals, fakes, unscored, problem)
 
 
 def _accuracy(scored: Scored, right: Bools) -> Mean:
@@ -207,7 +208,7 @@ def compare_auroc(a: Scored, b: Scored, level: float = LEVEL) -> Estimate:
     groups = len(np.unique(one.group))
     spread = math.sqrt(float(np.square(_influence(other) - _influence(one)).sum()))
     if spread <= 1e-12:  # they rank alike; so they may on other pictures up to chance
-        low, high = wilson(0.0, groups, level)
+        high = wilson(0.0, groups, level)[1]
         return Estimate(difference, -high, high, groups)
     half = normal_quantile((1 + level) / 2) * spread
     return Estimate(difference, max(-1.0, difference - half), min(1.0, difference + half), groups)
@@ -217,15 +218,16 @@ def _auc(scored: Scored) -> float:
     return float(_sklearn().roc_auc_score(scored.generated, scored.score))
 
 
-def _auroc(scored: Scored, level: float) -> Estimate:
-    """With an interval on the logit scale; Wilson's where the detector is never or always wrong, which has no spread."""
+def auroc(scored: Scored, level: float = LEVEL) -> Estimate:
+    """AUROC of scores without NaN. The interval is on the logit scale; Wilson's where the scores are never or always wrong."""
     value = _auc(scored)
     fewest = min(len(np.unique(scored.group[mask])) for mask in (scored.generated, ~scored.generated))
     spread = math.sqrt(float(np.square(_influence(scored)).sum()))
     if spread <= 1e-12 or not 0 < value < 1 or fewest < FEW_GROUPS:
         return Estimate(value, *wilson(value, fewest, level), fewest)
     middle, half = math.log(value / (1 - value)), normal_quantile((1 + level) / 2) * spread / (value * (1 - value))
-    return Estimate(value, *(1 / (1 + math.exp(-(middle + side))) for side in (-half, half)), fewest)
+    low, high = (1 / (1 + math.exp(-(middle + side))) for side in (-half, half))
+    return Estimate(value, low, high, fewest)
 
 
 def _influence(scored: Scored) -> Floats:

@@ -1,0 +1,109 @@
+"""Data sets with a planted cue: noisy pictures of 32 pixels, the generated ones a little bluer, or with no difference at all."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from anyscene.moderation import DetectorData
+from anyscene.moderation.dataset import Picture, store_audit, write_dataset
+
+SIZE = 32
+
+
+def picture(seed: int, blue: float = 0.0, size: int = SIZE) -> Image.Image:
+    """Smooth noise of any colour, its blue raised."""
+    dice = np.random.default_rng(seed)
+    coarse = Image.fromarray(dice.integers(40, 216, (6, 6, 3), dtype=np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
+    values = np.asarray(coarse, dtype=np.float64) + dice.normal(scale=6, size=(size, size, 3))
+    values[..., 2] += blue
+    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+
+
+def record(place: int, objects: Sequence[tuple[str, Sequence[tuple[str, str]]]], name: str = "s") -> dict[str, Any]:
+    """A scene with these objects, each with its attributes as type and value."""
+    graph = {
+        "objects": [
+            {"id": f"o{number}", "name": thing, "attributes": [{"type": kind, "value": value} for kind, value in attributes]}
+            for number, (thing, attributes) in enumerate(objects)
+        ],
+        "relations": [],
+        "scene_attributes": [],
+    }
+    complexity = len(objects) + sum(len(attributes) for _, attributes in objects)
+    return {
+        "id": f"{name}{place}",
+        "index": place,
+        "caption": " and ".join(thing for thing, _ in objects),
+        "graph": graph,
+        "complexity": complexity,
+        "modality": "image",
+        "plausibility": None,
+        "spec_digest": "planted",
+        "seed": 0,
+        "questions": [],
+    }
+
+
+def write(
+    folder: Path,
+    counts: Mapping[str, int],
+    blue: Mapping[str, float],
+    *,
+    seed: int = 0,
+    records: Sequence[Mapping[str, Any]] = (),
+    blue_of: Mapping[str, float] | None = None,
+    biased: bool = False,
+) -> DetectorData:
+    """A data set of so many real pictures for each split, and as many of each generator.
+
+    Args:
+        folder: to write into.
+        counts: pictures of each side, by split.
+        blue: by how much the pictures of each generator are bluer.
+        seed: of the pictures.
+        records: scenes of the generated pictures, taken by turns.
+        blue_of: by how much those of a scene are bluer still, by the id of the record.
+        biased: what the audit says.
+    """
+    rows = []
+    number = 0
+    for split, count in counts.items():
+        for place in range(count):
+            for side in ("", *blue):
+                number += 1
+                one = records[number % len(records)] if records and side else None
+                extra = (blue_of or {}).get(one["id"], 0.0) if one else 0.0
+                image = picture(1_000_000 * seed + number, (blue[side] + extra) if side else 0.0)
+                buffer = io.BytesIO()
+                image.save(buffer, "PNG")
+                data = buffer.getvalue()
+                file = f"pictures/{side or 'real'}/{split}-{place:04d}.png"
+                path = folder / file
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+                rows.append(
+                    Picture(
+                        id=hashlib.sha256(data).hexdigest(),
+                        file=file,
+                        label="generated" if side else "real",
+                        generator=side,
+                        split=split,
+                        group=f"{seed}-{split}-{place}" if one is None else f"{seed}-{split}-{one['id']}",
+                        caption=one["caption"] if one else "",
+                        record_id=one["id"] if one else "",
+                        width=SIZE,
+                        height=SIZE,
+                        format="png",
+                        encoding="",
+                    )
+                )
+    facts = {"real": {"kind": "planted"}, "generators": {name: {"kind": "planted"} for name in blue}, "options": {}, "unequal": []}
+    data_set = write_dataset(folder, rows, list(records), facts)
+    return store_audit(data_set, {"refused": biased, "reasons": ["it is planted"] if biased else []})
