@@ -110,7 +110,7 @@ def test_a_gain_that_is_only_an_easier_yes_is_not_claimed() -> None:
 
 def test_a_judge_that_says_yes_to_everything_leaves_nothing_to_correct() -> None:
     claim = claim_of(exam(0.5, 1.0, 0.0), exam(0.6, 1.0, 0.0, which="b"))
-    assert claim["corrected"]["difference"] is None and "as often" in claim["corrected"]["why_not"]
+    assert claim["corrected"]["difference"] is None and "nearly as often" in claim["corrected"]["why_not"]
     assert claim["claim"] == NOT_SHOWN
 
 
@@ -160,6 +160,13 @@ def test_an_interval_that_holds_0_shows_nothing(low: float | None, high: float |
 def test_few_scenes_give_no_corrected_gain() -> None:
     gain = corrected_gain(exam(0.5, n=6), exam(0.6, n=6, which="b"))
     assert gain.value is None and "too few" in gain.why
+
+
+def test_where_a_kind_has_too_few_foils_all_questions_are_corrected_together() -> None:
+    """On few scenes, some kind's few foils are all called true by a judge that does so with half of them."""
+    found = [corrected_gain(exam(0.4, 1.0, 0.5, n=20, seed=one), exam(0.8, 1.0, 0.5, n=20, which="b", seed=one)) for one in range(6)]
+    together = [one for one in found if not one.by_kind]
+    assert together and all(one.value is not None and 0.15 < one.value < 0.7 for one in together)
 
 
 def test_after_a_leak_there_is_no_claim() -> None:

@@ -39,6 +39,8 @@ DOUBTFUL = 0.1
 """A judge that errs more often than this is doubtful, and the words of a claim say so."""
 FEW = 10
 """On fewer scenes no corrected gain is given."""
+MOST_LOST = 0.02
+"""Share of resamples in which the gain cannot be corrected, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class Gain:
         sensitivity: share of what is there that the judge confirms, before and after; None where it is not known.
         foils: share of what is not there that the judge calls true, before and after.
         rise: of that share, with its interval.
+        by_kind: corrected kind by kind; else all questions together, as some kind has too little of what is not there.
         why: there is no value.
     """
 
@@ -65,6 +68,7 @@ class Gain:
     sensitivity: tuple[float, float] | None
     foils: tuple[float, float] | None
     rise: Estimate | None
+    by_kind: bool = True
     why: str = ""
 
     @property
@@ -88,6 +92,7 @@ class Gain:
             "claim": verdict_of(self.low, self.high),
             "source": self.source,
             "each_by_its_own": self.each,
+            "by_kind": self.by_kind,
             "sensitivity": None if self.sensitivity is None else list(self.sensitivity),
             "foils_called_true": None if self.foils is None else list(self.foils),
             "foils_called_true_rise": None if self.rise is None else self.rise.to_dict(),
@@ -211,7 +216,7 @@ def corrected_gain(a: Scores, b: Scores, *, seed: int = 0, level: float = LEVEL,
     foils = (rates[0][1].value, rates[1][1].value) if rise is not None else None
 
     def without(why: str) -> Gain:
-        return Gain(None, None, None, source, each, sensitivity, foils, rise, why)
+        return Gain(None, None, None, source, each, sensitivity, foils, rise, why=why)
 
     if rise is None:
         return without("no foil was asked, and no true answer is known")
@@ -219,15 +224,15 @@ def corrected_gain(a: Scores, b: Scores, *, seed: int = 0, level: float = LEVEL,
         return without(f"{len(exams[0].place)} scenes are too few")
     kinds = sorted({kind for one in exams for kind in one.kinds})
     table = np.concatenate([_columns(one, kinds, labelled) for one in exams], axis=1)
-    scenes = len(table)
-    value = _gain(table.sum(axis=0)[None], kinds, labelled, each, scenes)[0]
-    if not np.isfinite(value):
-        return without("the judge says yes about as often to what is not there as to what is")
-    drawn = np.concatenate([_gain(chunk @ table, kinds, labelled, each, scenes) for chunk in resamples(scenes, number, seed)])
-    if np.isnan(drawn).mean() > 0.02:
-        return without("the judge says yes nearly as often to what is not there as to what is")
-    low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2]).tolist()
-    return Gain(float(value), min(low, float(value)), max(high, float(value)), source, each, sensitivity, foils, rise)
+    drawn = list(resamples(len(table), number, seed))
+    for by_kind in (True, False):  # together, where a kind has too little of what is not there
+        sums = table if by_kind else table.reshape(len(table), 2, len(kinds), COLUMNS).sum(axis=2).reshape(len(table), -1)
+        value = float(_gain(sums.sum(axis=0)[None], labelled, each, len(table))[0])
+        values = np.concatenate([_gain(chunk @ sums, labelled, each, len(table)) for chunk in drawn])
+        if np.isfinite(value) and np.isnan(values).mean() <= MOST_LOST:
+            low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2]).tolist()
+            return Gain(value, min(low, value), max(high, value), source, each, sensitivity, foils, rise, by_kind)
+    return without("the judge says yes nearly as often to what is not there as to what is")
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,19 +328,18 @@ def _columns(exam: _Exam, kinds: Sequence[str], labelled: bool) -> Floats:
     return np.stack(columns, axis=1).astype(np.float64)
 
 
-def _gain(sums: Floats, kinds: Sequence[str], labelled: bool, each: bool, scenes: int) -> Floats:
+def _gain(sums: Floats, labelled: bool, each: bool, scenes: int) -> Floats:
     """``(resamples,)`` the corrected gain from sums over scenes, NaN where it cannot be had."""
-    exams = sums.astype(np.float64).reshape(len(sums), 2, len(kinds), COLUMNS)
+    exams = sums.astype(np.float64).reshape(len(sums), 2, -1, COLUMNS)
     both = exams if each else np.broadcast_to(exams.sum(axis=1, keepdims=True), exams.shape)
     with np.errstate(divide="ignore", invalid="ignore"):
         sensitivity = both[..., 2] / both[..., 3] if labelled else np.ones(both.shape[:-1])
         called = both[..., 4] / both[..., 5]
-    if not labelled:
-        called = np.where(both[..., 5] > 0, called, 0.0)  # a kind without foils stays as it is
-    youden = sensitivity - called
-    youden = np.where(youden >= LEAST_YOUDEN, youden, np.nan)
-    asked = exams[..., 1] > 0
-    true = np.where(asked, (exams[..., 0] - called * exams[..., 1]) / youden, 0.0).sum(axis=2) / scenes
+        if not labelled:
+            called = np.where(both[..., 5] > 0, called, 0.0)  # a kind without foils stays as it is
+        youden = sensitivity - called
+        youden = np.where(youden >= LEAST_YOUDEN, youden, np.nan)
+        true = np.where(exams[..., 1] > 0, (exams[..., 0] - called * exams[..., 1]) / youden, 0.0).sum(axis=2) / scenes
     gain: Floats = true[:, 1] - true[:, 0]
     return gain
 
@@ -408,7 +412,7 @@ def _judge_words(claim: Mapping[str, Any], gain: Gain) -> list[str]:
             f"The judge calls {_both(before, after)} of the foils true, things that no caption asked for: "
             f"of a true change it shows about {shown:.0f} %, or less if it also misses what is there."
         )
-    least = "" if gain.source == "labels" else "at least " if not gain.each and abs(gain.value or 0) >= abs(raw["difference"]) else ""
+    least = "at least " if gain.source == "foils" and not gain.each and (gain.value or 0) > 0 else ""
     return [first, f"So {of} stand for {least}{_between(corrected)}: {corrected['claim']}."]
 
 
@@ -421,12 +425,14 @@ def _second_words(claim: Mapping[str, Any]) -> str:
     sensitivity, specificity = second["sensitivity"], second["specificity"]
     if sensitivity is None or specificity is None or min(sensitivity, specificity) >= 1 - DOUBTFUL:
         return told
-    expected = (sensitivity + specificity - 1) * other["difference"]
     told += (
         f" Held against it, {claim['judge']} confirms {100 * sensitivity:.0f} % of what is there and calls {100 * (1 - specificity):.0f} % "
-        f"of what is not there true; such a judge would show {_points(expected)} of it, and shows {_points(raw['difference'])}."
+        "of what is not there true"
     )
-    return told
+    if raw["claim"] == other["claim"] == NOT_SHOWN:
+        return f"{told}."
+    expected = (sensitivity + specificity - 1) * other["difference"]
+    return f"{told}; such a judge would show {_points(expected)} of it, and shows {_points(raw['difference'])}."
 
 
 def _between(one: Mapping[str, Any]) -> str:

@@ -248,10 +248,10 @@ def _best(config: ImproveConfig, rounds: Sequence[Mapping[str, Any]]) -> int:
 def _nothing_chosen(arm: Arm) -> str:
     counts = json.loads((arm.folder(1) / SELECTION).read_text("utf-8"))["counts"]
     reasons = ", ".join(f"{counts[name]:,} {name.replace('_', ' ')}" for name in REASONS if counts[name])
-    return (
-        f"none of {counts['candidates']:,} candidates passed the selection ({reasons}); in a new folder, take a lower selection.threshold "
-        "or selection.margin, or more images_per_scene"
-    )
+    advice = "take a lower selection.threshold or selection.margin, or more images_per_scene"
+    if counts["unmade"] + counts["unscored"] == counts["candidates"]:
+        advice = "take a judge that can answer about such pictures"
+    return f"none of {counts['candidates']:,} candidates passed the selection ({reasons}); in a new folder, {advice}"
 
 
 # ---- what it came to ----------------------------------------------------------------------------------------------------------------
