@@ -29,6 +29,7 @@ COMMANDS = [
     ("doctor",),
     ("export",),
     ("grpo",),
+    ("improve",),
     ("reward", "serve"),
     ("bench", "score", "dsg"),
     ("taxonomy", "check"),
