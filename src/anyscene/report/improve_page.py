@@ -35,45 +35,38 @@ def claims_section(claims: Mapping[str, Mapping[str, Any]]) -> Section:
     Args:
         claims: by what was compared (``After against before``), as `training.claims.make_claim` gives them.
     """
-    parts: list[Markup] = []
-    rows: list[Child] = []
-    for title, claim in claims.items():
-        said = claim.get("sentences") or [claim["sentence"]]
-        parts.append(el("div", el("h3", title), [el("p", one, dir="auto") for one in said]))
-        if claim.get("scores"):
-            rows += _claim_rows(title, claim)
-    columns = ("Compared", "Score", "By", "Before", "After", "Difference", "Interval", "Shown")
     note = (
         "Corrected is what a judge without the errors that were seen would have said. A difference whose interval holds 0 is not shown, "
         "and a claim needs the raw one, the corrected one and the second judge's."
     )
-    shown = [el("p", note, class_="note"), table(columns, rows, "figures", "Differences and what they show")] if rows else []
-    return "claim", "Claim", "What may be claimed", el("div", parts, shown)
+    parts: list[Markup] = [el("p", note, class_="note")] if any(one.get("scores") for one in claims.values()) else []
+    for title, claim in claims.items():
+        parts += [el("h3", title), *(el("p", one, dir="auto") for one in claim.get("sentences") or [claim["sentence"]])]
+        if claim.get("scores"):
+            parts.append(table(("Score", "Before", "After", "Difference", "Interval", "Shown"), _claim_rows(claim), "figures", title))
+    return "claim", "Claim", "What may be claimed", el("div", parts)
 
 
-def _claim_rows(title: str, claim: Mapping[str, Any]) -> list[Markup]:
-    rows = [_claim_row(title, SCORE_NAMES.get(name, name), claim["judge"], one) for name, one in claim["scores"].items()]
-    corrected, second = claim.get("corrected"), claim.get("second")
+def _claim_rows(claim: Mapping[str, Any]) -> list[Markup]:
+    rows = [_claim_row(SCORE_NAMES.get(name, name), one) for name, one in claim["scores"].items()]
+    corrected, second, score = claim.get("corrected"), claim.get("second"), claim["score"]
     if corrected is not None and corrected["difference"] is not None:
-        name = f"{SCORE_NAMES.get(corrected['score'], corrected['score'])}, corrected"
-        rows.append(_claim_row(title, name, f"{claim['judge']} (by {corrected['source']})", {"a": None, "b": None, **corrected}))
+        name = f"{SCORE_NAMES.get(corrected['score'], corrected['score'])}, corrected by {corrected['source']}"
+        rows.append(_claim_row(name, {"a": None, "b": None, **corrected}))
     if second is not None:
-        name = claim["score"]
-        rows.append(_claim_row(title, SCORE_NAMES.get(name, name), second["judge"], second["scores"][name]))
+        rows.append(_claim_row(f"{SCORE_NAMES.get(score, score)}, by {second['judge']}", second["scores"][score]))
     return rows
 
 
-def _claim_row(title: str, name: str, judge: str, one: Mapping[str, Any]) -> Markup:
+def _claim_row(name: str, one: Mapping[str, Any]) -> Markup:
     between = f"{points(one['low'])} to {points(one['high'])}" if one["low"] is not None and one["high"] is not None else "–"
     cells = [
-        el("td", name),
-        el("td", judge, dir="auto"),
         *(el("td", "–" if one[side] is None else percent(one[side]), class_="number") for side in ("a", "b")),
         el("td", points(one["difference"]), class_="number main"),
         el("td", between, class_="number quiet"),
-        el("td", one["claim"]),
+        el("td", one["claim"], class_="number"),
     ]
-    return el("tr", el("th", title, scope="row"), cells)
+    return el("tr", el("th", name, scope="row", dir="auto"), cells)
 
 
 def improve_sections(
