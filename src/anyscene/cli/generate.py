@@ -28,6 +28,7 @@ def run(
     questions: Annotated[bool, typer.Option("--questions/--no-questions", help="Write questions with answers.")] = True,
     forms: Annotated[str, typer.Option(help="Forms of the questions: yes_no, choice, open.")] = "yes_no,choice,open",
     foils: Annotated[float, typer.Option(help="Share of yes/no questions whose answer is no, 0 to 0.5.")] = 1 / 3,
+    only_one: Annotated[bool, typer.Option("--only-one", help="Ask of things in the singular whether there is exactly one.")] = False,
     format: Annotated[str, typer.Option(help="parquet, jsonl or webdataset.")] = "parquet",
     shards: Annotated[int | None, typer.Option(help="How many files; by default as many as the size asks for.", show_default=False)] = None,
     workers: Annotated[int, typer.Option(help="Processes that make shards side by side.")] = 1,
@@ -39,7 +40,7 @@ def run(
     from anyscene.dataset import RecordOptions, SceneSpace, generate
     from anyscene.language import QuestionOptions
 
-    wording = RecordOptions(style, QuestionOptions(o.parse_names(forms, "forms"), foils))
+    wording = RecordOptions(style, QuestionOptions(o.parse_names(forms, "forms"), foils, only_one=only_one))
     space = SceneSpace(scene_spec, taxonomy=taxonomy)
     generate(
         space.source(seed, wording),

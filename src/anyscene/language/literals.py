@@ -14,6 +14,6 @@ FIXED = (
     *(f"The {noun} is {shown}" for noun in sorted(set(SCENE_NOUN.values())) for shown in ("", "shown ")),
     "?", "the ", "Which of these describes ", "Which of these describes the scene?", "How many ", " are there?",
     *(f"Which of these is in the {medium}?" for medium in MEDIUM.values()),
-    "Are there exactly ", "Are there ", "yes", "no",
+    "Are there exactly ", "Are there ", "yes", "no", "Is there exactly one ",
 )  # fmt: skip
 TOKEN = {text: place for place, text in enumerate(FIXED)}

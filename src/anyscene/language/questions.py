@@ -24,6 +24,7 @@ from anyscene.language.phrases import Phrases
 from anyscene.language.text import choose, join_tokens
 from anyscene.scene.batch import SceneBatch, owners, starts_of
 from anyscene.scene.keyed import U64, mix
+from anyscene.taxonomy import COUNT, EITHER
 
 IntArray = NDArray[np.int64]
 FORMS = ("yes_no", "choice", "open")
@@ -45,11 +46,14 @@ class QuestionOptions:
         forms: of ``yes_no``, ``choice``, ``open``.
         foils: share of the yes/no questions whose answer is no, from 0 to 0.5; reached on average where elements allow it.
         seed: of the draws (which foils, which wrong choices).
+        only_one: among the yes/no questions, ask of every noun that stands in the singular without a number whether there is exactly one
+            of it. For rewards: a model that is paid for "Is there a star?" alone learns to draw many.
     """
 
     forms: tuple[str, ...] = FORMS
     foils: float = DEFAULT_FOILS
     seed: int = 0
+    only_one: bool = False
 
     def __post_init__(self) -> None:
         for form in self.forms:
@@ -132,6 +136,8 @@ class _Asker:
             families += [self._existence(), self._attributes(), self._counts(), self._relations(), self._scene()]
             if self.options.foils > 0:
                 families += self._foils(families)
+            if self.options.only_one:
+                families.append(self._only_one())
         if "choice" in self.options.forms:
             families += [self._which_object(), self._which_attribute(), self._which_count(), self._which_target(), self._which_scene()]
         if "open" in self.options.forms:
@@ -190,6 +196,14 @@ class _Asker:
     def _counts(self) -> _Family:
         own = self._counted()
         return self._count_family(own, self.batch.attributes[own], "yes")
+
+    def _only_one(self) -> _Family:
+        """Of things in the singular, with no other object of their kind."""
+        phrases = self.phrases
+        own = np.flatnonzero(np.isin(phrases.number, (COUNT, EITHER)) & (phrases.count == 0) & (phrases.ordinal == 0))
+        own = own[~self.aids.absent.has_relative(self.batch, own, self.row[own])]
+        tokens: list[IntArray | int] = [TOKEN["Is there exactly one "], phrases.noun[own], TOKEN["?"]]
+        return _Family(COUNTING, YES_NO, self.row[own], tokens, TOKEN["yes"], self.place[own], [self.place[own]])
 
     def _relation_family(self, own: IntArray, subject: IntArray, target: IntArray, answer: str, foil: int = -1) -> _Family:
         noun = self.phrases.noun

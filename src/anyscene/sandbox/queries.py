@@ -163,6 +163,7 @@ class _Grammar:
         self.exists = re.compile(f"{there}{noun}\\?")
         self.has = re.compile(f"{be}{noun}({_one_of(self.predicates)})")
         self.exactly = re.compile(f"Are there exactly ({_one_of(self.numerals)}) {noun}\\?")
+        self.only_one = re.compile(f"Is there exactly one {noun}\\?")
         self.relates = re.compile(f"{be}{noun}({_one_of(self.relations)}){the}{noun}\\?")
         asks = {word for form in (lx.WHAT_BE, lx.WHO_BE, lx.WHICH_BE) for word in self.heads[form]}
         self.asked_heads = self.heads[lx.WHAT_BE] | self.heads[lx.WHO_BE] | self.heads[lx.WHICH_BE]
@@ -185,6 +186,8 @@ class _Grammar:
             return SceneHas(self.scene_questions[text])
         if found := self.exactly.fullmatch(text):
             return Counted(self.noun(found[2]), self.numerals[found[1]])
+        if found := self.only_one.fullmatch(text):
+            return Counted(self.noun(found[1]), 1)
         if found := self.exists.fullmatch(text):
             return Exists(self.noun(found[2], *self.heads[lx.EXISTS][found[1]]))
         if found := self.has.fullmatch(text):

@@ -20,6 +20,7 @@ __all__ = [
     "Lora",
     "Nft",
     "Optimization",
+    "Questioning",
     "Rollout",
     "Section",
     "config_names",
@@ -140,6 +141,18 @@ class Ema(Section):
     decay: float = Field(default=0.0, ge=0, lt=1)
 
 
+class Questioning(Section):
+    """Which questions are asked of training and held-out scenes.
+
+    Attributes:
+        foils: share of the yes/no questions whose answer is no.
+        only_one: ask of things in the singular whether there is exactly one; without it, many are paid as well as one.
+    """
+
+    foils: float = Field(default=1 / 3, ge=0, le=0.5)
+    only_one: bool = False
+
+
 class HeldOut(Section):
     """The evaluation before and after, on scenes that share no structure and no (object, attribute) pair with training.
 
@@ -239,6 +252,7 @@ class GrpoConfig(Section):
         clip_weights: the metric behind ``clip``, as ``load_metric`` takes it.
         scenes: the training scenes: fields of ``SceneSpec``.
         taxonomy: ``None`` is the one that ships; ``sandbox`` or a folder.
+        questions: which are asked, in the reward and in the evaluation.
         algorithm: ``auto`` is ``grpo`` for autoregressive and ``flow_grpo`` for diffusion policies. ``flow_grpo`` is the policy gradient
             along the noisy sampler (DDPO for noise-predicting models), ``nft`` learns on the forward process.
         updates: gradient steps (with ``inner_updates``, rollouts times these).
@@ -254,6 +268,7 @@ class GrpoConfig(Section):
     clip_weights: str = "clipscore:openai/clip-vit-base-patch32"
     scenes: dict[str, Any] = Field(default_factory=dict)
     taxonomy: str | None = None
+    questions: Questioning = Questioning()
     algorithm: Literal["auto", "grpo", "flow_grpo", "nft"] = "auto"
     updates: int = Field(default=200, ge=1)
     seed: int = Field(default=0, ge=0)

@@ -27,6 +27,7 @@ from anyscene.training.held_out import (
     REPORT,
     SCORES,
     Sides,
+    asked,
     claim,
     evaluate,
     headlines,
@@ -141,9 +142,17 @@ class _Run:
         """The evaluation before or after, if it is wanted and not done. For the main process only."""
         if judge is not None and not is_evaluated(self.out / name):
             say(f"evaluating the policy {name} training", quiet=self.quiet)
-            held = self.config.held_out
+            held, wording = self.config.held_out, asked(self.config.questions)
             evaluate(
-                self.out / name, model(), [judge], self.sides.held_out, n=held.n, seed=held.seed, samples=held.samples, quiet=self.quiet
+                self.out / name,
+                model(),
+                [judge],
+                self.sides.held_out,
+                n=held.n,
+                seed=held.seed,
+                samples=held.samples,
+                wording=wording,
+                quiet=self.quiet,
             )
 
     def train(self, trainer: Callable[..., Trained], reward: Reward, guards: Guards | None) -> Trained:
@@ -164,9 +173,8 @@ class _Run:
             checkpoints_kept=config.checkpoints_kept,
             trackers=make_trackers(config.trackers, config, out) if self.main else (),
         )
-        trained = trainer(
-            policy, reward, training_records(self.sides.train, config.seed, config.reward_options.get("forms", FORMS)), config, run
-        )
+        wording = asked(config.questions, config.reward_options.get("forms", FORMS))
+        trained = trainer(policy, reward, training_records(self.sides.train, config.seed, wording), config, run)
         for tracker in run.trackers:
             tracker.finish()
         if self.main:

@@ -16,7 +16,7 @@ from anyscene.evaluation import judge_run, open_run, paint_run, report_run, scor
 from anyscene.language import QuestionOptions
 from anyscene.runs import differences, normalized, read_manifest, write_manifest
 from anyscene.space import Holdout, SceneSpec, prove_split
-from anyscene.training.config import HeldOut, Section
+from anyscene.training.config import HeldOut, Questioning, Section
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +31,7 @@ __all__ = [
     "REPORT",
     "SCORES",
     "Sides",
+    "asked",
     "claim",
     "evaluate",
     "headlines",
@@ -89,9 +90,14 @@ def split_scenes(scenes: Mapping[str, Any], held: HeldOut, taxonomy: Taxonomy | 
     return Sides(train, test, prove_split(train.space, test.space))
 
 
-def training_records(space: SceneSpace, seed: int, forms: Sequence[str] = FORMS) -> Callable[[int, int], list[dict[str, Any]]]:
+def asked(questions: Questioning = Questioning(), forms: Sequence[str] = FORMS) -> RecordOptions:  # noqa: B008  # it cannot be changed
+    """The wording of the records of a run."""
+    return RecordOptions(questions=QuestionOptions(tuple(forms), questions.foils, only_one=questions.only_one))
+
+
+def training_records(space: SceneSpace, seed: int, wording: RecordOptions) -> Callable[[int, int], list[dict[str, Any]]]:
     """Records by number of the first and count. When all that the space gives have been seen, they come again."""
-    source = space.source(seed, RecordOptions(questions=QuestionOptions(forms=tuple(forms))))
+    source = space.source(seed, wording)
     there = source.capacity
 
     def records(start: int, count: int) -> list[dict[str, Any]]:
@@ -114,7 +120,7 @@ def evaluate(
     n: int,
     seed: int,
     samples: int = 1,
-    forms: Sequence[str] = FORMS,
+    wording: RecordOptions | None = None,
     quiet: bool = False,
 ) -> EvaluationRun:
     """An evaluation on the scenes ``first`` to ``first + n`` of a space, painted, judged, scored and reported, or gone on with.
@@ -128,19 +134,20 @@ def evaluate(
         n: scenes.
         seed: of the scenes and their media.
         samples: media of each.
-        forms: of the questions.
+        wording: of the records; None is that of `asked` without arguments.
         quiet: show no progress.
 
     Raises:
         SpecError: there are not so many scenes.
         RunError: the folder holds another evaluation, or cannot be written.
     """
-    source = space.source(seed, RecordOptions(questions=QuestionOptions(forms=tuple(forms))))
+    wording = asked() if wording is None else wording
+    source = space.source(seed, wording)
     if source.capacity < first + n:
         raise SpecError(f"{first + n:,} held-out scenes: there are only {source.capacity:,}; take fewer (held_out.n), or a wider space")
     run, _ = paint_run(source.table(first, first + n), model, folder, seed=seed, samples=samples, taxonomy=space.taxonomy, quiet=quiet)
     for judge in judges:
-        judge_run(run, judge, forms=forms, quiet=quiet)
+        judge_run(run, judge, forms=wording.questions.forms, quiet=quiet)
     score_evaluation(run, judges[0].name)
     report_run(run, judges[0].name)
     return run
