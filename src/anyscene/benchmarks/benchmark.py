@@ -119,7 +119,7 @@ class Items:
         extras: for each record id what else the benchmark says: always ``item_id`` (its own id, letter for letter); categories, tags,
             skills; under ``questions`` what it says of single ones, by question id. JSON values.
         notes: repairs and drops, counted.
-        digest: of records and extras (`items_digest`): the same items from files in any order of keys, with any line ends.
+        digest: of records and extras (`items_digest`): the same items from files in any order, with any line ends.
     """
 
     benchmark: str
@@ -417,6 +417,7 @@ def make_record(
 
 
 def items_digest(records: Sequence[Mapping[str, Any]], extras: Mapping[str, Mapping[str, Any]]) -> str:
-    """SHA-256 of records and extras as JSON with sorted keys."""
-    text = json.dumps([list(records), dict(extras)], sort_keys=True, ensure_ascii=False)
+    """SHA-256 of records and extras as JSON, whatever their order: a shuffled copy of a file holds the same items."""
+    own = sorted(({name: value for name, value in record.items() if name != "index"} for record in records), key=lambda one: str(one["id"]))
+    text = json.dumps([own, dict(extras)], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
