@@ -2,6 +2,23 @@
 
 from anyscene.moderation.build import BuildOptions, build_dataset
 from anyscene.moderation.dataset import DetectorData, Picture, open_dataset
+from anyscene.moderation.detector import Detector, load_detector
+from anyscene.moderation.matrix import evaluate_matrix
 from anyscene.moderation.probe import Audit, audit, audit_sources
+from anyscene.moderation.training import TrainOptions, train_detector
 
-__all__ = ["Audit", "BuildOptions", "DetectorData", "Picture", "audit", "audit_sources", "build_dataset", "open_dataset"]
+__all__ = [
+    "Audit",
+    "BuildOptions",
+    "Detector",
+    "DetectorData",
+    "Picture",
+    "TrainOptions",
+    "audit",
+    "audit_sources",
+    "build_dataset",
+    "evaluate_matrix",
+    "load_detector",
+    "open_dataset",
+    "train_detector",
+]
