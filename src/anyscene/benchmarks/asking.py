@@ -79,9 +79,8 @@ def sheet(
     place_of = {record["id"]: place for place, record in enumerate(items.records)}
     keys = sorted((place_of[record], sample) for record, sample in replies.by_media if record in place_of)
     if not keys:
-        raise RecordError(
-            f"none of the {len(replies.by_media):,} pictures answered about belongs to the {len(items.records):,} items of {items.benchmark}"
-        )
+        asked = f"the {len(items.records):,} items of {items.benchmark}"
+        raise RecordError(f"none of the {len(replies.by_media):,} pictures answered about belongs to {asked}")
     media: list[int] = []
     question: list[str] = []
     place: list[int] = []
@@ -149,8 +148,8 @@ def part(mean: Mean, mask: Bools) -> Mean:
 
 def scaled(one: Estimate, factor: float = PERCENT) -> Estimate:
     """An estimate in another unit."""
-    ends = [None if end is None else factor * end for end in (one.value, one.low, one.high)]
-    return Estimate(*ends, one.n)
+    value, low, high = (None if end is None else factor * end for end in (one.value, one.low, one.high))
+    return Estimate(value, low, high, one.n)
 
 
 def estimates(wanted: Mapping[str, Mean], *, seed: int, level: float = LEVEL, factor: float = PERCENT) -> dict[str, Estimate]:

@@ -42,7 +42,7 @@ class _ItemSource:
     @property
     def capacity(self) -> int:
         """How many items there are."""
-        return self._table.num_rows
+        return int(self._table.num_rows)
 
     def manifest(self) -> dict[str, object]:
         """What identifies them."""
