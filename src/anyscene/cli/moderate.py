@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from anyscene.cli import moderate_build
+from anyscene.cli import moderate_build, moderate_scan, moderate_train
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -16,3 +16,6 @@ def _root() -> None:
 
 app.command("build", help=moderate_build.BUILD)(moderate_build.build)
 app.command("audit", help=moderate_build.AUDIT)(moderate_build.audit)
+app.command("scan", help=moderate_scan.SCAN)(moderate_scan.scan)
+app.command("train", help=moderate_train.TRAIN)(moderate_train.train)
+app.command("eval", help=moderate_train.EVAL)(moderate_train.evaluate)

@@ -72,7 +72,7 @@ class OpeningLimits:
         ValueError: one is below 1, or not above 0.
     """
 
-    file_bytes: int = 64 * 2**20
+    file_bytes: int = 100 * 2**20
     pixels: int = 25_000_000
     least_side: int = 16
     frames: int = 1
