@@ -38,6 +38,7 @@ from anyscene.rewards.protocol import Record
 from anyscene.runs import lock_folder, open_folder, say, write_atomic
 from anyscene.scoring.question_bank import Floats
 from anyscene.taxonomy import Taxonomy
+from anyscene.training.arms import policy_at
 from anyscene.training.claims import NOT_SHOWN, WORSE, make_claim, no_claim, verdict_of
 from anyscene.training.distill_config import DistillConfig
 from anyscene.training.examples import read_examples, write_examples
@@ -330,14 +331,15 @@ class _Run:
         config, out = self.config, self.out
         audit = self._audit({one.scene for one in read_examples(out / EXAMPLES)})
         audit.require_clean()
-        trained = Trained.read(out / POLICY)
         if not is_evaluated(out / AFTER):
-            self._on_held_out(AFTER, load_model(trained.load, **{**trained.options, **config.held_out.model_options}))
+            trained = policy_at(out / POLICY)
+            student = load_model(trained.load, **{**trained.options, **config.held_out.model_options})
+            student.name = f"{config.student}, distilled"
+            self._on_held_out(AFTER, student)
         before, after = open_run(out / BEFORE), open_run(out / AFTER)
         second = self.judges[1].name if len(self.judges) > 1 else None
         result |= {
             "updates": config.fine_tuning.updates,
-            "policy": {"load": trained.load, "options": dict(trained.options)},
             "held_out": {"scenes": config.held_out.n, "split": self.sides.proof},
             "before": headlines(out / BEFORE),
             "after": headlines(out / AFTER),
