@@ -32,7 +32,7 @@ from anyscene.moderation.metrics import Measured, Scored, compare_auroc, measure
 from anyscene.runs import normalized, open_folder, progress, write_atomic
 from anyscene.scoring.statistics import RESAMPLES, Difference, Mean, adjust_holm, compare_paired
 
-__all__ = ["Tested", "compare_recall", "evaluate_matrix", "scores_of"]
+__all__ = ["HeldOut", "compare_recall", "evaluate_matrix", "scores_of"]
 
 EVALUATION, REPORT, SCORES, BASELINES = "evaluation.json", "report.html", "scores", "baselines"
 KIND, VERSION = "detector-evaluation", 1
@@ -42,7 +42,7 @@ AT_ONCE = 256
 
 
 @dataclass(frozen=True)
-class Tested:
+class HeldOut:
     """A data set's pictures that detectors are tested on.
 
     Attributes:
@@ -159,15 +159,15 @@ def _named(ones: Sequence[Any], what: str) -> dict[str, Any]:
     return found
 
 
-def _tested(name: str, data: DetectorData, split: str) -> Tested:
+def _tested(name: str, data: DetectorData, split: str) -> HeldOut:
     pictures = data.select(split=split)
     for label in (REAL, GENERATED):
         if not any(one.label == label for one in pictures):
             raise SpecError(f"{data.folder} has no {label} pictures in its {split} split")
-    return Tested(name, data, pictures)
+    return HeldOut(name, data, pictures)
 
 
-def _unseen(detector: Detector, label: str, tested: Tested, drop: bool, notes: list[str]) -> Tested:
+def _unseen(detector: Detector, label: str, tested: HeldOut, drop: bool, notes: list[str]) -> HeldOut:
     """The pictures of a data set that a detector has not seen.
 
     Raises:
@@ -185,10 +185,10 @@ def _unseen(detector: Detector, label: str, tested: Tested, drop: bool, notes: l
         )
     notes.append(f"{told} were left out: it was trained on them, or on others of the same source.")
     known = set(seen)
-    return _checked(Tested(tested.name, tested.data, tuple(one for one in tested.pictures if one not in known)), label)
+    return _checked(HeldOut(tested.name, tested.data, tuple(one for one in tested.pictures if one not in known)), label)
 
 
-def _checked(tested: Tested, label: str) -> Tested:
+def _checked(tested: HeldOut, label: str) -> HeldOut:
     if len({one.label for one in tested.pictures}) < 2:
         raise LeakageError(f"{label} has seen all real or all generated pictures of {tested.name}; it cannot be tested on them")
     return tested
@@ -198,7 +198,7 @@ def _checked(tested: Tested, label: str) -> Tested:
 
 
 def scores_of(
-    detector: Detector, tested: Tested, degradation: str, folder: Path, *, batch: int = 64, quiet: bool = False
+    detector: Detector, tested: HeldOut, degradation: str, folder: Path, *, batch: int = 64, quiet: bool = False
 ) -> list[float | None]:
     """The score of each picture; those that are kept in the folder are not asked for again.
 
@@ -246,7 +246,7 @@ def _given(data: DetectorData, picture: Picture, degradation: str) -> Media:
 
 
 def _cells(
-    detector: Detector, label: str, tested: Tested, scores: Sequence[float | None], degradation: str, seed: int
+    detector: Detector, label: str, tested: HeldOut, scores: Sequence[float | None], degradation: str, seed: int
 ) -> list[dict[str, Any]]:
     found = []
     generators = tested.generators
@@ -272,7 +272,7 @@ def _cells(
 def _differences(
     judges: Mapping[str, Detector],
     hand: Mapping[str, Detector],
-    sets: Mapping[str, Tested],
+    sets: Mapping[str, HeldOut],
     clean: Mapping[tuple[str, str], Sequence[float | None]],
     seed: int,
 ) -> list[dict[str, Any]]:
@@ -323,7 +323,7 @@ def _lessons(detector: Detector) -> tuple[str, tuple[str, ...]]:
     return detector.facts["data"]["digest"], tuple(sorted(detector.generators))
 
 
-def _hand(judges: Mapping[str, Detector], sets: Mapping[str, Tested], out: Path, quiet: bool) -> dict[str, Detector]:
+def _hand(judges: Mapping[str, Detector], sets: Mapping[str, HeldOut], out: Path, quiet: bool) -> dict[str, Detector]:
     """Detectors on hand features that learn from what the detectors learnt from, as far as it is there."""
     from anyscene.moderation.training import TrainOptions, train_detector
 
@@ -355,7 +355,7 @@ def _about(detector: Detector, baseline: bool) -> dict[str, Any]:
     }
 
 
-def _about_data(tested: Tested) -> dict[str, Any]:
+def _about_data(tested: HeldOut) -> dict[str, Any]:
     audit = tested.data.audit
     return {
         "digest": tested.data.digest,
