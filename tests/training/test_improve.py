@@ -28,6 +28,7 @@ from tiny_pipelines import save  # noqa: E402
 
 from anyscene.errors import LeakageError, RunError, SpecError  # noqa: E402
 from anyscene.evaluation import open_run  # noqa: E402
+from anyscene.evaluation.labels import labels_from_judge, write_labels  # noqa: E402
 from anyscene.judges import Answer  # noqa: E402
 from anyscene.language.question import Question  # noqa: E402
 from anyscene.media import Media  # noqa: E402
@@ -403,6 +404,17 @@ def test_of_a_judge_that_errs_the_report_says_so_and_why(options: dict[str, floa
     assert "foils true" in page and "Held against it, sandbox:noisy confirms" in page and "corrected" in page
     if claim["claim"] != "better":
         assert "is better than" not in page
+
+
+def test_true_answers_to_the_exams_correct_the_claim_of_the_same_command(tmp_path: Path) -> None:
+    given = {"judge": "sandbox:noisy", "second_judge": "sandbox:pixels", "held_out__n": 40, "validation": 0}
+    assert improve(tmp_path, **given)["claim"]["corrected"]["source"] == "foils"
+    for name in ("before", "after"):
+        exam = open_run(tmp_path / name)
+        write_labels(exam, labels_from_judge(exam, "sandbox:pixels"))
+    corrected = improve(tmp_path, **given)["claim"]["corrected"]
+    assert corrected["source"] == "labels" and corrected["sensitivity"][0] == pytest.approx(0.9, abs=0.15)
+    assert "Held against true answers" in (tmp_path / "report.html").read_text() or not corrected["doubtful"]
 
 
 # ---- stopping ------------------------------------------------------------------------------------------------------------------------

@@ -145,7 +145,8 @@ def _check(config: ImproveConfig) -> tuple[str, Any]:
     source = config.baselines.images
     if source is not None and not has_pictures(source):
         raise SpecError(f"baselines.images = {source}: none of its pictures can be used; see anyscene improve --help")
-    load_model(config.model, **{**config.model_options, **config.held_out.model_options})
+    if config.held_out.model_options:
+        load_model(config.model, **{**config.model_options, **config.held_out.model_options})
     model = load_model(config.model, **config.model_options)
     if not isinstance(model, DiffusersModel):
         raise SpecError(f"{model.name}: only diffusers models can be improved; this is a {type(model).__name__}")
