@@ -1,4 +1,4 @@
-"""The routes of a reward server. Imported by `server` alone, when there is something to serve: it needs FastAPI.
+"""The routes of a reward server, and what any server of pictures shares. Imported when there is something to serve: it needs FastAPI.
 
 The order of the checks is that of their cost: the token, the room in the queue and the announced length before a byte of the body is
 read; the number of values before it is parsed; the head of each picture before it is decoded.
@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
@@ -27,7 +27,10 @@ from anyscene.rewards.protocol import Score
 from anyscene.rewards.telemetry import Telemetry
 from anyscene.rewards.wire import Item, Limits, Refusal, checked_items, error_body, read_request, write_reply
 
-__all__ = ["Settings", "make_app"]
+if TYPE_CHECKING:
+    from anyscene.rewards.server import ServerConfig
+
+__all__ = ["RewardRoutes", "Routes", "Settings", "make_app"]
 
 STUCK_AFTER = 4.0
 """A batch that takes so many times the time limit of a request is taken to be stuck."""
@@ -60,6 +63,24 @@ class Settings:
     pickles: bool = False
     scenes: tuple[Mapping[str, Any], ...] = ()
 
+    @classmethod
+    def of(cls, config: ServerConfig, scenes: Sequence[Mapping[str, Any]] = ()) -> Settings:
+        """Those of a server.
+
+        Raises:
+            SpecError: its token is missing or not safe.
+        """
+        return cls(
+            config.limits,
+            config.token(),
+            config.timeout_s,
+            config.body_timeout_s,
+            config.max_bytes,
+            config.max_requests,
+            config.pickles,
+            tuple(scenes),
+        )
+
 
 class _Held:
     """Bytes of all requests that are being served, with an end."""
@@ -73,27 +94,41 @@ class _Held:
         self.now += number
 
 
-class _Routes:
-    """The handlers, and what they share."""
+class Routes:
+    """What the handlers of every server share: a request goes through `served`, from its first byte to its reply.
 
-    def __init__(self, batcher: Batcher, settings: Settings) -> None:
+    Args:
+        batcher: scores.
+        settings: limits and the like.
+        parsers: threads that read requests and write replies.
+
+    Attributes:
+        title: of the server.
+    """
+
+    title: ClassVar[str]
+
+    def __init__(self, batcher: Batcher[Any], settings: Settings, parsers: int = 2) -> None:
         self.batcher, self.settings, self.telemetry = batcher, settings, batcher.telemetry
         self.held, self.active = _Held(settings.most_bytes), 0
-        self.parsers = ThreadPoolExecutor(2, thread_name_prefix="parse")
-        self.by_id = {str(record["id"]): record for record in settings.scenes}
-        self.by_caption: dict[str, Mapping[str, Any] | None] = {}
-        for record in settings.scenes:
-            caption = str(record.get("caption") or "")
-            self.by_caption[caption] = None if caption in self.by_caption else record  # None: several scenes have this caption
+        self.parsers = ThreadPoolExecutor(parsers, thread_name_prefix="parse")
         self.telemetry.gauge("queue_pictures", lambda: self.batcher.waiting)
         self.telemetry.gauge("active_requests", lambda: self.active)
         self.telemetry.gauge("held_bytes", lambda: self.held.now)
         self.telemetry.gauge("batch_running_seconds", lambda: self.batcher.busy_s)
 
+    def posts(self) -> dict[str, Callable[[Request], Awaitable[Response]]]:
+        """Paths that take pictures, and what handles them."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """When the server has stopped."""
+        self.parsers.shutdown(wait=False, cancel_futures=True)
+
     async def health(self, request: Request) -> Response:
         """Whether the process serves: 503 where a batch never ends."""
         if self.batcher.busy_s > STUCK_AFTER * self.settings.timeout_s:
-            raise Refusal(503, "stuck", f"the reward has been at one batch for {self.batcher.busy_s:.0f} s")
+            raise Refusal(503, "stuck", f"scoring has been at one batch for {self.batcher.busy_s:.0f} s")
         return _json(b'{"status": "ok"}')
 
     async def ready(self, request: Request) -> Response:
@@ -108,31 +143,12 @@ class _Routes:
         self.check_token(request)
         return Response(self.telemetry.text(), media_type="text/plain; version=0.0.4")
 
-    async def score(self, request: Request) -> Response:
-        """Pictures and records in, scores out."""
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-        def check() -> None:
-            if kind != "application/json":  # a web page cannot send this one to another site unasked
-                raise Refusal(415, "bad_content_type", f"Content-Type must be application/json, not {kind[:60] or 'left out'}")
-
-        reward = self.batcher.reward.name
-        return await self.served(request, check, self.parsed, lambda scores, items: write_reply(scores, items, reward), "application/json")
-
-    async def pickle(self, request: Request) -> Response:
-        """What flow_grpo sends its remote rewards, and errors in the same form."""
-        try:
-            return await self.served(request, lambda: None, self.unpickled, _pickled, "application/octet-stream")
-        except Refusal as refusal:
-            reply = write_pickle({"error": str(refusal), "code": refusal.code})
-            return Response(reply, refusal.status, _headers(refusal), "application/octet-stream")
-
     async def served(
         self,
         request: Request,
         check: Callable[[], None],
-        read: Callable[[bytearray], list[Item]],
-        write: Callable[[Sequence[Score | None], Sequence[Item]], bytes],
+        read: Callable[[bytearray], list[Any]],
+        write: Callable[[Sequence[Any], Sequence[Any]], bytes],
         media_type: str,
     ) -> Response:
         """One request from its first byte to its reply."""
@@ -178,7 +194,7 @@ class _Routes:
             raise Refusal(408, "slow_body", f"the body took longer than {self.settings.body_timeout_s:g} s to come in") from None
         return found
 
-    async def scored(self, request: Request, items: Sequence[Item]) -> list[Score | None]:
+    async def scored(self, request: Request, items: Sequence[Any]) -> list[Any]:
         """The scores, unless time runs out or the sender leaves."""
         scoring = asyncio.ensure_future(self.batcher.score(items))
         leaving = asyncio.ensure_future(_left(request))
@@ -193,6 +209,51 @@ class _Routes:
             scoring.cancel()
             leaving.cancel()
             await asyncio.gather(scoring, leaving, return_exceptions=True)
+
+    def check_token(self, request: Request) -> None:
+        """Whether the request brings the token; all wrong ones take equally long."""
+        if not self.settings.token:
+            return
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        same = hmac.compare_digest(given.strip().encode(), self.settings.token.encode())
+        if scheme.lower() != "bearer" or not same:
+            raise Refusal(401, "unauthorized", "the header Authorization must be: Bearer, and the server's token")
+
+
+class RewardRoutes(Routes):
+    """The handlers of a reward server."""
+
+    title = "Anyscene reward server"
+
+    def __init__(self, batcher: Batcher[Score], settings: Settings) -> None:
+        super().__init__(batcher, settings)
+        self.by_id = {str(record["id"]): record for record in settings.scenes}
+        self.by_caption: dict[str, Mapping[str, Any] | None] = {}
+        for record in settings.scenes:
+            caption = str(record.get("caption") or "")
+            self.by_caption[caption] = None if caption in self.by_caption else record  # None: several scenes have this caption
+
+    def posts(self) -> dict[str, Callable[[Request], Awaitable[Response]]]:
+        return {"/score": self.score, **({"/": self.pickle, "/pickle": self.pickle} if self.settings.pickles else {})}
+
+    async def score(self, request: Request) -> Response:
+        """Pictures and records in, scores out."""
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+        def check() -> None:
+            if kind != "application/json":  # a web page cannot send this one to another site unasked
+                raise Refusal(415, "bad_content_type", f"Content-Type must be application/json, not {kind[:60] or 'left out'}")
+
+        reward = self.batcher.reward.name
+        return await self.served(request, check, self.parsed, lambda scores, items: write_reply(scores, items, reward), "application/json")
+
+    async def pickle(self, request: Request) -> Response:
+        """What flow_grpo sends its remote rewards, and errors in the same form."""
+        try:
+            return await self.served(request, lambda: None, self.unpickled, _pickled, "application/octet-stream")
+        except Refusal as refusal:
+            reply = write_pickle({"error": str(refusal), "code": refusal.code})
+            return Response(reply, refusal.status, _headers(refusal), "application/octet-stream")
 
     def parsed(self, body: bytearray) -> list[Item]:
         return read_request(body, self.settings.limits)
@@ -219,15 +280,6 @@ class _Routes:
             raise Refusal(400, "no_record", f"{said!r}: neither its metadata nor the server's scenes have one record for it")
         return known
 
-    def check_token(self, request: Request) -> None:
-        """Whether the request brings the token; all wrong ones take equally long."""
-        if not self.settings.token:
-            return
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        same = hmac.compare_digest(given.strip().encode(), self.settings.token.encode())
-        if scheme.lower() != "bearer" or not same:
-            raise Refusal(401, "unauthorized", "the header Authorization must be: Bearer, and the server's token")
-
 
 class _Counted:
     """Counts replies by their status."""
@@ -244,16 +296,15 @@ class _Counted:
         await self.app(scope, receive, counted)
 
 
-def make_app(batcher: Batcher, settings: Settings, close_timeout_s: float, *beside: Callable[[], Awaitable[None]]) -> ASGIApp:
+def make_app(routes: Routes, close_timeout_s: float, *beside: Callable[[], Awaitable[None]]) -> ASGIApp:
     """The application.
 
     Args:
-        batcher: before the reward.
-        settings: of the routes.
+        routes: what handles requests.
         close_timeout_s: for what is in flight when the server stops.
         beside: runs while the server does.
     """
-    routes = _Routes(batcher, settings)
+    batcher = routes.batcher
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -263,19 +314,24 @@ def make_app(batcher: Batcher, settings: Settings, close_timeout_s: float, *besi
         for task in tasks:
             task.cancel()
         await batcher.close(close_timeout_s)
-        routes.parsers.shutdown(wait=False, cancel_futures=True)
+        routes.close()
 
-    app = FastAPI(title="Anyscene reward server", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    for path, handler, method in (
-        ("/health", routes.health, "GET"),
-        ("/ready", routes.ready, "GET"),
-        ("/metrics", routes.metrics, "GET"),
-        ("/score", routes.score, "POST"),
-        *(((path, routes.pickle, "POST") for path in ("/", "/pickle")) if settings.pickles else ()),
-    ):
-        app.add_api_route(path, handler, methods=[method], response_class=Response, response_model=None)
+    app = FastAPI(title=routes.title, docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    posts, gets = routes.posts(), {"/health": routes.health, "/ready": routes.ready, "/metrics": routes.metrics}
+    for method, handlers in (("GET", gets), ("POST", posts)):
+        for path, handler in handlers.items():
+            app.add_api_route(path, handler, methods=[method], response_class=Response, response_model=None)
+
+    async def unknown(request: Request, error: Exception) -> Response:
+        """No such path, or not with this method."""
+        assert isinstance(error, HTTPException)
+        code = {404: "not_found", 405: "bad_method"}.get(error.status_code, "bad_request")
+        there = f"there is POST {', '.join(posts)}, and GET {', '.join(gets)}"
+        said = f"{request.method} {request.url.path[:100]}: {error.detail}; {there}"
+        return _json(error_body(code, said), error.status_code, error.headers)
+
     app.add_exception_handler(Refusal, _refused)
-    app.add_exception_handler(HTTPException, _unknown)
+    app.add_exception_handler(HTTPException, unknown)
     app.add_exception_handler(Exception, _internal)
     return _Counted(app, batcher.telemetry)
 
@@ -289,14 +345,6 @@ async def _left(request: Request) -> None:
 async def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)
     return _json(error_body(error.code, str(error)), error.status, _headers(error))
-
-
-async def _unknown(request: Request, error: Exception) -> Response:
-    """No such path, or not with this method."""
-    assert isinstance(error, HTTPException)
-    code = {404: "not_found", 405: "bad_method"}.get(error.status_code, "bad_request")
-    said = f"{request.method} {request.url.path[:100]}: {error.detail}; there is POST /score, and GET /health, /ready and /metrics"
-    return _json(error_body(code, said), error.status_code, error.headers)
 
 
 async def _internal(_: Request, error: Exception) -> Response:

@@ -18,30 +18,60 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from anyscene.errors import AnySceneError, JudgeError, MediaError, RecordError, SpecError
-from anyscene.media import Media
-from anyscene.rewards.protocol import Reward, Score
+from anyscene.rewards.protocol import Score
 from anyscene.rewards.telemetry import Telemetry
-from anyscene.rewards.wire import Item, Refusal
+from anyscene.rewards.wire import Refusal
 
-__all__ = ["Batcher"]
+__all__ = ["Batcher", "Scores", "Waiting"]
+
+Result = TypeVar("Result")
+Result_co = TypeVar("Result_co", covariant=True)
 
 LONGEST_RETRY_AFTER_S = 30.0
+
+
+class Waiting(Protocol):
+    """What waits: `wire.Item`, or whatever else is decoded and scored."""
+
+    @property
+    def record(self) -> Any:
+        """What it is scored against."""
+        ...
+
+    @property
+    def pixels(self) -> int:
+        """Once it is decoded."""
+        ...
+
+    def media(self) -> Any:
+        """It, decoded; called in a thread."""
+        ...
+
+
+class Scores(Protocol[Result_co]):
+    """What scores: a `Reward`, or whatever else gives one result for each picture."""
+
+    name: str
+
+    def score(self, images: Sequence[Any], records: Sequence[Any]) -> Sequence[Result_co | None]:
+        """One result, or None, for each picture."""
+        ...
 
 
 @dataclass(eq=False, slots=True)
 class _Place:
     """One picture in the queue: whose it is, and where its score goes."""
 
-    item: Item
-    result: asyncio.Future[Score | None]
+    item: Waiting
+    result: asyncio.Future[Any]
     since: float
-    decoding: asyncio.Future[Media] | None = None
+    decoding: asyncio.Future[Any] | None = None
 
 
-class Batcher:
+class Batcher(Generic[Result]):
     """A queue before a reward. Everything but the reward runs in the event loop that `start` was called in.
 
     Args:
@@ -52,6 +82,7 @@ class Batcher:
         max_wait_s: how long the first picture of a batch waits for others while the reward is free.
         max_queue: pictures that may wait.
         decoders: threads that decode pictures; by default one for each core, and at most 8.
+        results: the type of its scores.
 
     Raises:
         SpecError: an option is out of its range.
@@ -59,7 +90,7 @@ class Batcher:
 
     def __init__(
         self,
-        reward: Reward,
+        reward: Scores[Result],
         telemetry: Telemetry,
         *,
         max_batch: int = 32,
@@ -67,6 +98,7 @@ class Batcher:
         max_wait_s: float = 0.01,
         max_queue: int = 1024,
         decoders: int | None = None,
+        results: type = Score,
     ) -> None:
         decoders = min(8, os.cpu_count() or 1) if decoders is None else decoders
         if min(max_batch, max_batch_pixels, max_queue, decoders) < 1 or not 0 <= max_wait_s <= 60:
@@ -74,7 +106,7 @@ class Batcher:
                 f"max_batch={max_batch}, max_queue={max_queue}, max_wait_s={max_wait_s}: a batch and the queue hold at least 1 picture, "
                 "and a batch waits from 0 to 60 s"
             )
-        self.reward, self.telemetry = reward, telemetry
+        self.reward, self.telemetry, self._results = reward, telemetry, results
         self.max_batch, self.max_batch_pixels, self.max_wait_s, self.max_queue = max_batch, max_batch_pixels, max_wait_s, max_queue
         self.failure = ""
         """Why the judge could not be used at all, the last time it was asked; empty when it could."""
@@ -128,7 +160,7 @@ class Batcher:
             room = f"{self.waiting} of {self.max_queue} places in the queue are taken, and {number} are needed"
             raise Refusal(503, "busy", room, self.retry_after_s())
 
-    async def score(self, items: Sequence[Item]) -> list[Score | None]:
+    async def score(self, items: Sequence[Waiting]) -> list[Result | None]:
         """The score of each picture, in order. Cancelled, the pictures that wait give up their places.
 
         Raises:
@@ -186,7 +218,7 @@ class Batcher:
             batch.append(first)
         return len(batch) >= self.max_batch
 
-    async def _decoded(self, place: _Place) -> Media | None:
+    async def _decoded(self, place: _Place) -> Any:
         """The picture; None where its file is damaged, which its request is told."""
         assert place.decoding is not None
         try:
@@ -196,7 +228,7 @@ class Batcher:
                 place.result.set_exception(_as_refusal(error))
             return None
 
-    def _begin(self, pairs: Sequence[tuple[_Place, Media]]) -> None:
+    def _begin(self, pairs: Sequence[tuple[_Place, Any]]) -> None:
         """Hands a batch to the reward's thread."""
         self._free.clear()
         started = self._busy_since = time.monotonic()
@@ -207,13 +239,13 @@ class Batcher:
         places = [place for place, _ in pairs]
         work.add_done_callback(lambda done: self._end(places, done))
 
-    def _end(self, places: Sequence[_Place], work: asyncio.Future[list[Score | Exception | None]]) -> None:
+    def _end(self, places: Sequence[_Place], work: asyncio.Future[list[Result | Exception | None]]) -> None:
         self.telemetry.scoring.add(time.monotonic() - self._busy_since)
         self._busy_since = math.nan
         self._free.set()
         self._change.set()
         failed = work.exception()
-        results: list[Score | Exception | None] = [_as_refusal(failed)] * len(places) if failed is not None else work.result()
+        results: list[Result | Exception | None] = [_as_refusal(failed)] * len(places) if failed is not None else work.result()
         self.failure = next((str(one) for one in results if isinstance(one, JudgeError)), "")
         for place, result in zip(places, results, strict=True):
             if place.result.done():
@@ -225,14 +257,14 @@ class Batcher:
                 self.telemetry.count("pictures", 'outcome="unanswerable"' if result is None else 'outcome="scored"')
                 place.result.set_result(result)
 
-    def _scored(self, pairs: Sequence[tuple[Media, Any]]) -> list[Score | Exception | None]:
+    def _scored(self, pairs: Sequence[tuple[Any, Any]]) -> list[Result | Exception | None]:
         """Scores of a batch. Where it fails as a whole it is halved, so that one bad record, or too much at once, spoils no other's."""
         try:
             found = self.reward.score([media for media, _ in pairs], [record for _, record in pairs])
             if len(found) != len(pairs):
-                raise AnySceneError(f"the reward {self.reward.name} gave {len(found)} scores for {len(pairs)} pictures")
-            if strangers := [type(one).__name__ for one in found if one is not None and not isinstance(one, Score)]:
-                raise AnySceneError(f"the reward {self.reward.name} gave {strangers[0]} for a score")
+                raise AnySceneError(f"{self.reward.name} gave {len(found)} scores for {len(pairs)} pictures")
+            if strangers := [type(one).__name__ for one in found if one is not None and not isinstance(one, self._results)]:
+                raise AnySceneError(f"{self.reward.name} gave {strangers[0]} for a score")
             return list(found)
         except JudgeError as error:
             return [error] * len(pairs)
@@ -279,4 +311,4 @@ def _as_refusal(error: BaseException) -> Refusal:
         return Refusal(400, "bad_image", str(error)[:500])
     if isinstance(error, JudgeError):
         return Refusal(503, "judge_failed", f"the judge cannot be used: {str(error)[:500]}", 5.0)
-    return Refusal(500, "score_failed", f"the reward failed: {said}")
+    return Refusal(500, "score_failed", f"scoring failed: {said}")

@@ -15,20 +15,22 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from anyscene.errors import MissingExtraError, RunError, SpecError
 from anyscene.rewards.batcher import Batcher
-from anyscene.rewards.protocol import Reward
+from anyscene.rewards.protocol import Reward, Score
 from anyscene.rewards.telemetry import Telemetry
 from anyscene.rewards.wire import Limits
 
 if TYPE_CHECKING:
     import uvicorn
 
-__all__ = ["RewardServer", "ServerConfig"]
+__all__ = ["RewardServer", "Server", "ServerConfig", "is_loopback"]
+
+Own = TypeVar("Own", bound="Server")
 
 KEEP_ALIVE_S = 20
 TOKEN_LETTERS = 16
@@ -109,40 +111,32 @@ class ServerConfig:
         return token
 
 
-class RewardServer:
-    """Serves a reward, in this thread (`run`) or in one beside it (``with``). Each server runs once.
+class Server:
+    """An application that is served in this thread (`run`) or in one beside it (``with``). Each server runs once.
 
     Args:
-        reward: what is served. It is called from one thread at a time.
         config: how.
-        scenes: records that pickles may name by id or by caption.
+        telemetry: what it counts in.
+        make: the application, when it is given what is to run beside it.
+        what: is served, for messages: "a reward".
 
     Attributes:
         url: where it listens; empty before it does.
         telemetry: what it counts.
 
     Raises:
-        MissingExtraError: FastAPI or uvicorn is not installed.
-        SpecError: the token is missing or not safe.
+        MissingExtraError: uvicorn is not installed.
     """
 
-    def __init__(self, reward: Reward, config: ServerConfig | None = None, *, scenes: Sequence[Mapping[str, Any]] = ()) -> None:
-        self.config, self.url, self.telemetry = config or ServerConfig(), "", Telemetry()
+    def __init__(self, config: ServerConfig, telemetry: Telemetry, make: Callable[[Callable[[], Awaitable[None]]], Any], what: str) -> None:
+        self.config, self.url, self.telemetry = config, "", telemetry
         try:
             import uvicorn
-
-            from anyscene.rewards.app import Settings, make_app
         except ImportError:
-            raise MissingExtraError("Serving a reward", "serve") from None
-        own = self.config
-        settings = Settings(
-            own.limits, own.token(), own.timeout_s, own.body_timeout_s, own.max_bytes, own.max_requests, own.pickles, tuple(scenes)
-        )
-        batcher = Batcher(reward, self.telemetry, max_batch=own.max_batch, max_wait_s=own.max_wait_s, max_queue=own.max_queue)
-        app = make_app(batcher, settings, own.stop_timeout_s, self._watch)
+            raise MissingExtraError(f"Serving {what}", "serve") from None
         self._server: uvicorn.Server = uvicorn.Server(
             uvicorn.Config(
-                app,
+                make(self._watch),
                 ws="none",
                 lifespan="on",
                 log_config=None,
@@ -150,9 +144,9 @@ class RewardServer:
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                limit_concurrency=2 * own.max_requests,
+                limit_concurrency=2 * config.max_requests,
                 timeout_keep_alive=KEEP_ALIVE_S,
-                timeout_graceful_shutdown=max(1, round(own.stop_timeout_s)),
+                timeout_graceful_shutdown=max(1, round(config.stop_timeout_s)),
             )
         )
         self._thread: threading.Thread | None = None
@@ -171,7 +165,7 @@ class RewardServer:
         on_start(self.url)
         self._server.run(sockets=[listener])
 
-    def __enter__(self) -> RewardServer:
+    def __enter__(self: Own) -> Own:
         listener = self._listen()
 
         def serve() -> None:
@@ -180,7 +174,7 @@ class RewardServer:
             except BaseException as error:
                 self._fault = error
 
-        self._thread = threading.Thread(target=serve, name="reward-server", daemon=True)
+        self._thread = threading.Thread(target=serve, name="server", daemon=True)
         self._thread.start()
         while not self._server.started:
             if not self._thread.is_alive():
@@ -231,6 +225,30 @@ class RewardServer:
                     if now - since[key] > limit_s:
                         self.telemetry.count("cut_connections", 'reason="reply not taken"' if stalled else 'reason="no request"')
                         transport.abort()
+
+
+class RewardServer(Server):
+    """Serves a reward.
+
+    Args:
+        reward: what is served. It is called from one thread at a time.
+        config: how.
+        scenes: records that pickles may name by id or by caption.
+
+    Raises:
+        MissingExtraError: FastAPI or uvicorn is not installed.
+        SpecError: the token is missing or not safe.
+    """
+
+    def __init__(self, reward: Reward, config: ServerConfig | None = None, *, scenes: Sequence[Mapping[str, Any]] = ()) -> None:
+        own, telemetry = config or ServerConfig(), Telemetry()
+        try:
+            from anyscene.rewards.app import RewardRoutes, Settings, make_app
+        except ImportError:
+            raise MissingExtraError("Serving a reward", "serve") from None
+        batcher: Batcher[Score] = Batcher(reward, telemetry, max_batch=own.max_batch, max_wait_s=own.max_wait_s, max_queue=own.max_queue)
+        routes = RewardRoutes(batcher, Settings.of(own, scenes))
+        super().__init__(own, telemetry, lambda watch: make_app(routes, own.stop_timeout_s, watch), "a reward")
 
 
 def is_loopback(host: str) -> bool:

@@ -48,6 +48,9 @@ class Histogram:
 class Telemetry:
     """What a server counts; all of it is written by one thread, that of the event loop.
 
+    Args:
+        what: is served, in every name: ``anyscene_reward_replies_total``.
+
     Attributes:
         latency: seconds from the first byte of a scoring request to its reply.
         waiting: seconds that a picture waited for its batch to begin.
@@ -55,7 +58,8 @@ class Telemetry:
         batches: pictures in a batch.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = "reward") -> None:
+        self._prefix = f"anyscene_{what}_"
         self.latency, self.waiting, self.scoring = (Histogram(SECONDS_BUCKETS) for _ in range(3))
         self.batches = Histogram(BATCH_BUCKETS)
         self._counts: dict[tuple[str, str], int] = {}
@@ -77,16 +81,16 @@ class Telemetry:
         """Everything, one line a number."""
         lines: list[str] = []
         for name in sorted({name for name, _ in self._counts}):
-            lines.append(f"# TYPE anyscene_reward_{name}_total counter")
+            lines.append(f"# TYPE {self._prefix}{name}_total counter")
             for (own, label), number in sorted(self._counts.items()):
                 if own == name:
-                    lines.append(f"anyscene_reward_{name}_total{'{' + label + '}' if label else ''} {number}")
+                    lines.append(f"{self._prefix}{name}_total{'{' + label + '}' if label else ''} {number}")
         for name, read in self._gauges.items():
-            lines += [f"# TYPE anyscene_reward_{name} gauge", f"anyscene_reward_{name} {_number(read())}"]
-        lines += self.latency.lines("anyscene_reward_request_seconds")
-        lines += self.waiting.lines("anyscene_reward_waiting_seconds")
-        lines += self.scoring.lines("anyscene_reward_batch_seconds")
-        lines += self.batches.lines("anyscene_reward_batch_pictures")
+            lines += [f"# TYPE {self._prefix}{name} gauge", f"{self._prefix}{name} {_number(read())}"]
+        lines += self.latency.lines(self._prefix + "request_seconds")
+        lines += self.waiting.lines(self._prefix + "waiting_seconds")
+        lines += self.scoring.lines(self._prefix + "batch_seconds")
+        lines += self.batches.lines(self._prefix + "batch_pictures")
         return "\n".join(lines) + "\n"
 
 

@@ -27,7 +27,7 @@ from anyscene.media import Media, read_media
 from anyscene.media.media import MODALITIES
 from anyscene.rewards.protocol import Score
 
-__all__ = ["Item", "Limits", "Refusal", "checked_items", "error_body", "read_request", "write_reply"]
+__all__ = ["Item", "Limits", "Refusal", "checked_items", "decoded", "error_body", "read_json", "read_request", "write_reply"]
 
 FORMATS = ("PNG", "JPEG")
 MAX_ID_CHARS = 200
@@ -110,12 +110,7 @@ def read_request(body: bytes | bytearray, limits: Limits) -> list[Item]:
     Raises:
         Refusal: it is no such request, or more than is taken.
     """
-    if body.count(b",") + body.count(b"[") + body.count(b"{") > limits.values:  # base64 has none of these
-        raise Refusal(413, "too_many_values", f"the JSON has more than {limits.values:,} values")
-    try:
-        data = json.loads(body, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:  # also of bytes that are no UTF-8
-        raise Refusal(400, "bad_json", f"the body is no JSON: {str(error)[:200]}") from None
+    data = read_json(body, limits)
     if not isinstance(data, dict) or set(data) != {"images", "records"}:
         found = ", ".join(sorted(map(str, data)))[:200] if isinstance(data, dict) else type(data).__name__
         raise Refusal(400, "bad_request", f'a request is {{"images": [...], "records": [...]}}; found {found or "no fields"}')
@@ -123,7 +118,22 @@ def read_request(body: bytes | bytearray, limits: Limits) -> list[Item]:
     if not isinstance(images, list) or not isinstance(records, list):
         raise Refusal(400, "bad_request", "images and records must be lists")
     _check_numbers(len(images), len(records), limits)
-    return checked_items([_decoded(image, place) for place, image in enumerate(images)], records, limits)
+    return checked_items([decoded(image, place) for place, image in enumerate(images)], records, limits)
+
+
+def read_json(body: bytes | bytearray, limits: Limits) -> Any:
+    """What a body of JSON holds.
+
+    Raises:
+        Refusal: it is no JSON, or has more values than are taken.
+    """
+    if body.count(b",") + body.count(b"[") + body.count(b"{") > limits.values:  # base64 has none of these
+        raise Refusal(413, "too_many_values", f"the JSON has more than {limits.values:,} values")
+    try:
+        data: Any = json.loads(body, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:  # also of bytes that are no UTF-8
+        raise Refusal(400, "bad_json", f"the body is no JSON: {str(error)[:200]}") from None
+    return data
 
 
 def checked_items(images: Sequence[bytes], records: Sequence[Any], limits: Limits) -> list[Item]:
@@ -166,9 +176,14 @@ def _check_numbers(images: int, records: int, limits: Limits) -> None:
         raise Refusal(413, "too_many_images", f"{images} images; a request has at most {limits.images}")
 
 
-def _decoded(image: Any, place: int) -> bytes:
+def decoded(image: Any, place: int) -> bytes:
+    """The bytes of a file that came in base64.
+
+    Raises:
+        Refusal: it did not.
+    """
     if not isinstance(image, str):
-        raise Refusal(400, "bad_image", f"images[{place}] is {type(image).__name__}; it must be the base64 of a PNG file")
+        raise Refusal(400, "bad_image", f"images[{place}] is {type(image).__name__}; it must be the base64 of a file")
     if image.startswith("data:"):
         image = image.partition(",")[2]
     try:
