@@ -45,7 +45,7 @@ def run(
 ) -> None:
     """Read the config, run the recipe."""
     from anyscene.taxonomy import load_taxonomy
-    from anyscene.training import read_config
+    from anyscene.training import GrpoConfig, read_config
     from anyscene.training.grpo import run_grpo
 
     given: dict[str, Any] = {
@@ -61,7 +61,7 @@ def run(
     given |= {f"judge_options.{key}": value for key, value in b.parse_options(judge_option).items()}
     if scenes is not None:
         given["scenes"] = o.read_spec_file(scenes).to_dict()
-    chosen = read_config(config, given | o.parse_settings(setting))
+    chosen = read_config(config, given | o.parse_settings(setting), GrpoConfig)
     vocabulary = load_taxonomy(o.taxonomy_path(chosen.taxonomy)) if chosen.taxonomy is not None else None
     result = run_grpo(chosen, out, taxonomy=vocabulary, quiet=quiet, examine=(lambda one: b.insist(one, quiet)) if doctor else None)
     if as_json:
