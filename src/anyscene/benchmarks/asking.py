@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from anyscene.scoring.question_bank import Bools, Floats, Ints
 from anyscene.scoring.scores import mean_by
 from anyscene.scoring.statistics import LEVEL, Estimate, Mean, bootstrap
 
-__all__ = ["Sheet", "count_replies", "estimates", "exact_yes", "fixed_yes", "item_means", "part", "part_note", "scaled", "sheet"]
+__all__ = ["PERCENT", "Sheet", "count_replies", "estimates", "exact_yes", "fixed_yes", "item_means", "part", "part_note", "scaled", "sheet"]
 
 PERCENT = 100.0
 
@@ -57,13 +58,20 @@ class Sheet:
         """``(media,)`` means of the rows of each, NaN where there is none."""
         return mean_by(self.media, values, len(self.item))
 
+    def all_right(self) -> Floats:
+        """``(media,)`` 1 if every question about a picture is answered right, else 0; NaN where one is missing."""
+        size = len(self.item)
+        asked, right = np.bincount(self.media, minlength=size), np.bincount(self.media, self.credit == 1, size)
+        lost = np.bincount(self.media, np.isnan(self.credit), size)
+        return np.where((asked > 0) & (lost == 0), (asked == right).astype(np.float64), np.nan)
+
 
 def sheet(
     items: Items,
     replies: Replies,
-    credit: Callable[[Mapping[str, object], Reply | None], float],
+    credit: Callable[[Mapping[str, Any], Reply | None], float],
     *,
-    parents: Callable[[Mapping[str, object]], Sequence[str]] | None = None,
+    parents: Callable[[Mapping[str, Any], Mapping[str, Any]], Sequence[str]] | None = None,
 ) -> Sheet:
     """Lines up answers with questions.
 
@@ -71,7 +79,7 @@ def sheet(
         items: the benchmark.
         replies: about its pictures.
         credit: of a question (as it stands in a record) and its answer, None where there is none.
-        parents: ids of the questions that one depends on; by default its ``depends_on``.
+        parents: ids of the questions that one depends on, from it and its record; by default its ``depends_on``.
 
     Raises:
         RecordError: none of the answers is about these items.
@@ -96,7 +104,7 @@ def sheet(
             question.append(one["id"])
             place.append(at)
             credits.append(credit(one, said.get(one["id"])))
-            above = one["depends_on"] if parents is None else parents(one)
+            above = one["depends_on"] if parents is None else parents(one, record)
             edges += [(first + at, row_of[id]) for id in above if id in row_of]
     pairs = np.array(edges, dtype=np.int64).reshape(-1, 2)
     return Sheet(
@@ -158,7 +166,7 @@ def estimates(wanted: Mapping[str, Mean], *, seed: int, level: float = LEVEL, fa
     return {name: scaled(one, factor) for name, one in found.items()}
 
 
-def count_replies(items: Items, replies: Replies, known: Callable[[Mapping[str, object], Reply], bool], scored: int) -> Counts:
+def count_replies(items: Items, replies: Replies, known: Callable[[Mapping[str, Any], Reply], bool], scored: int) -> Counts:
     """What was expected and what was there.
 
     Args:

@@ -10,7 +10,6 @@ Two ways of reading the same files:
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from anyscene.benchmarks.reading import csv_rows
 from anyscene.errors import RecordError, SpecError
 from anyscene.judges.prompts import parse_yes_no
 from anyscene.scoring.question_bank import Floats, Ints
@@ -35,9 +35,11 @@ __all__ = [
     "DsgQuestion",
     "DsgScores",
     "category_of",
+    "parents_of",
     "read_dsg_answers",
     "read_dsg_questions",
     "score_dsg",
+    "whole_number",
 ]
 
 COMPATS = ("official", "fixed")
@@ -59,8 +61,8 @@ CATEGORIES = tuple(dict.fromkeys(category for _, category in _CATEGORIES))
 OTHER = "other"
 _QUESTION_COLUMNS = ("item_id", "proposition_id", "dependency", "question_natural_language")
 _ANSWER_COLUMNS = ("item_id", "question_id", "answer")
-_INTEGER = re.compile(r"\s*[+-]?\d+\s*")
-_WHOLE = re.compile(r"\s*([+-]?\d+)(?:\.0+)?\s*")
+_INTEGER = re.compile(r"\s*[+-]?[0-9]{1,9}\s*")
+_WHOLE = re.compile(r"\s*([+-]?[0-9]{1,9})(?:\.0+)?\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,11 +219,11 @@ def read_dsg_questions(path: Path, compat: str = "official") -> list[DsgPrompt]:
     texts: dict[str, str] = {}
     questions: dict[str, dict[int, DsgQuestion]] = {}
     malformed: set[str] = set()
-    for line, row in _read_rows(path, _QUESTION_COLUMNS):
-        item, number = row["item_id"], _whole(row["proposition_id"])
+    for line, row in csv_rows(path, _QUESTION_COLUMNS):
+        item, number = row["item_id"], whole_number(row["proposition_id"])
         if number is None:
             raise RecordError(f"{path}, line {line}: proposition_id {row['proposition_id']!r} is no whole number")
-        parents, clean = _parents(row["dependency"])
+        parents, clean = parents_of(row["dependency"])
         if not clean:
             malformed.add(item)
         texts.setdefault(item, row.get("text", ""))
@@ -254,8 +256,8 @@ def read_dsg_answers(path: Path, model: str | None = None) -> DsgAnswers:
     """
     by_model: dict[str, dict[str, dict[int, str]]] = {}
     duplicates: dict[str, int] = {}
-    for line, row in _read_rows(path, _ANSWER_COLUMNS):
-        number = _whole(row["question_id"])
+    for line, row in csv_rows(path, _ANSWER_COLUMNS):
+        number = whole_number(row["question_id"])
         if number is None:
             raise RecordError(f"{path}, line {line}: question_id {row['question_id']!r} is no whole number")
         name = row.get("t2i_model") or ""
@@ -418,33 +420,14 @@ def _check_compat(compat: str) -> None:
         raise SpecError(f"compat {compat!r}: it must be one of {', '.join(COMPATS)}")
 
 
-def _whole(text: str) -> int | None:
+def whole_number(text: str) -> int | None:
+    """A number of at most nine digits, perhaps written with ``.0``; None for anything else."""
     match = _WHOLE.fullmatch(text)
     return int(match.group(1)) if match else None
 
 
-def _parents(text: str) -> tuple[tuple[int, ...], bool]:
+def parents_of(text: str) -> tuple[tuple[int, ...], bool]:
     """The ids in a comma list, without 0, and whether all parts of it are numbers."""
     parts = [_INTEGER.fullmatch(part) for part in text.split(",")]
     numbers = [int(part[0]) if part else None for part in parts]
     return tuple(dict.fromkeys(number for number in numbers if number)), None not in numbers
-
-
-def _read_rows(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
-    """The rows of a CSV file with the numbers of their last lines."""
-    found = []
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            missing = [name for name in columns if name not in (reader.fieldnames or ())]
-            if missing:
-                raise RecordError(f"{path}: it lacks the column {missing[0]}; it needs {', '.join(columns)}")
-            for row in reader:
-                if any(row[name] is None for name in columns):
-                    raise RecordError(f"{path}, line {reader.line_num}: a row of fewer columns than the first line has")
-                found.append((reader.line_num, {name: value or "" for name, value in row.items() if name is not None}))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise RecordError(f"{path}: cannot be read as CSV ({error})") from None
-    except OSError as error:
-        raise RecordError(f"{path}: {error.strerror or error}") from None
-    return found
