@@ -10,7 +10,7 @@ Fridrich, DFRWS (2003), and Farid, IEEE TIFS 4 (2009) (coefficients that cluster
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -33,6 +33,8 @@ MOST = 1024
 """Side of the part of a picture whose pixels are looked at."""
 FLAT, EDGE = 4.0, 16.0
 """Grey levels: a row of a border departs less from its colour, most pixels of the row behind it depart more."""
+NOTHING = 2.0
+"""Standard errors that are no evidence of an earlier encoding: small pictures in which few things are drawn reach as much."""
 LOW = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1), (2, 2), (0, 3), (3, 0))
 """Frequencies (row, column) whose coefficients are looked at: below, quantisation is fine; above, hardly any differ from 0."""
 
@@ -155,30 +157,44 @@ def _rows_of_border(grey: Floats) -> int:
 
 
 def _of_past(luma: Floats, head: Head) -> dict[str, Value]:
+    """Each is 0 on average where there is no such past, whatever the picture shows: it is held against the picture itself, shifted."""
     own = np.array(head.encoding.tables[0], dtype=np.float64).reshape(8, 8) if head.encoding.tables else np.ones((8, 8))
-    found: dict[str, Value] = {}
-    phases = {axis: _phases(luma if axis == "x" else luma.T) for axis in "xy"}
-    for axis, phase in phases.items():
-        found[f"blocks_{axis}"] = _log_ratio(phase[0], phase[4])
-    found["shifted_blocks"] = max(_log_ratio(float(np.max(phase[1:])), float(np.median(phase[1:]))) for phase in phases.values())
-    coefficients = _coefficients(luma)
-    found["requantised"] = _roughness(coefficients, own)
+    across, down = _grid(luma), _grid(luma.T)
+    found: dict[str, Value] = {
+        "blocks_x": float(across[0]),
+        "blocks_y": float(down[0]),
+        "shifted_blocks": float(max(across[1:].max(), down[1:].max())),
+    }
+    elsewhere = np.rint(_coefficients(luma[4:, 4:]) / own) * own  # as if it had been encoded there, once
+    corners = [_coefficients(part) for part in _corners(luma)]
+    found["requantised"] = float(np.mean([_roughness(one, own) for one in corners])) - _roughness(elsewhere, own)
     for quality in QUALITIES:
-        found[f"quality_{quality}"] = _comb(coefficients, _steps(quality), own)
+        steps = _steps(quality)
+        found[f"quality_{quality}"] = _evidence([_comb(one, steps, own) for one in corners], _comb(elsewhere, steps, own))
     found["resampled"] = max(_period(luma), _period(luma.T))
     return found
 
 
-def _phases(luma: Floats) -> Floats:
-    """``(8,)`` mean change from one column to the next, by the place of the second in its block of 8."""
-    change = np.abs(np.diff(luma, axis=1)).mean(axis=0) if luma.shape[1] > 1 else np.zeros(1)
-    place = (np.arange(len(change)) + 1) % 8
+def _corners(luma: Floats) -> list[Floats]:
+    """As many whole blocks as the picture has when it is shifted by half a block, from each of its corners."""
+    high, wide = ((side - 4) // 8 * 8 for side in luma.shape)
+    top, left = (side // 8 * 8 - kept for side, kept in zip(luma.shape, (high, wide), strict=True))
+    return [luma[y : y + high, x : x + wide] for y in sorted({0, top}) for x in sorted({0, left})]
+
+
+def _grid(luma: Floats) -> Floats:
+    """``(8,)`` how much more neighbours differ across every eighth border of columns than across those beside it, in standard errors.
+
+    The first is the grid of blocks that begins in the corner.
+    """
+    change = np.log(np.abs(np.diff(luma, axis=1)).mean(axis=0) + 0.5)
+    if len(change) < 2 * 8:
+        return np.zeros(8)
+    more = change[1:-1] - (change[:-2] + change[2:]) / 2
+    place = (np.arange(len(more)) + 2) % 8
     number = np.bincount(place, minlength=8)
-    return np.bincount(place, change, minlength=8) / np.maximum(number, 1)
-
-
-def _log_ratio(one: float, other: float) -> float:
-    return float(np.log((one + 0.05) / (other + 0.05)))
+    spread = float(more.std()) + 1e-3
+    return np.bincount(place, more, minlength=8) / np.sqrt(number) / spread
 
 
 def _coefficients(luma: Floats) -> Floats:
@@ -201,8 +217,11 @@ def _steps(quality: int) -> Floats:
     return np.array(quality_tables(quality).tables[0], dtype=np.float64).reshape(8, 8)
 
 
-def _comb(coefficients: Floats, steps: Floats, own: Floats) -> float:
-    """How closely coefficients cluster at multiples of steps: 1 exactly, around 0 not at all. Those that round to 0 say nothing."""
+def _comb(coefficients: Floats, steps: Floats, own: Floats) -> tuple[float, int]:
+    """How closely coefficients cluster at multiples of steps, 1 exactly and around 0 not at all; and how many say so.
+
+    Those that round to 0 say nothing.
+    """
     total, number = 0.0, 0
     for row, column in LOW:
         step = steps[row, column]
@@ -212,7 +231,16 @@ def _comb(coefficients: Floats, steps: Floats, own: Floats) -> float:
         values = values[np.abs(values) > step / 2]
         total += float(np.cos(2 * np.pi * values / step).sum())
         number += len(values)
-    return total / (number + 4)  # four more that say nothing, so that single ones do not say it all
+    return (total / number if number else 0.0), number
+
+
+def _evidence(there: Sequence[tuple[float, int]], elsewhere: tuple[float, int]) -> float:
+    """By how many standard errors coefficients cluster more than elsewhere; only what is beyond ``NOTHING`` counts."""
+    middle, number = (float(np.mean([one[place] for one in there])) for place in (0, 1))
+    if not number or not elsewhere[1]:
+        return 0.0
+    error = float(np.sqrt(0.5 / number + 0.5 / elsewhere[1]))
+    return float(max(0.0, (middle - elsewhere[0]) / error - NOTHING))
 
 
 def _roughness(coefficients: Floats, own: Floats) -> float:
@@ -227,15 +255,16 @@ def _roughness(coefficients: Floats, own: Floats) -> float:
 
 
 def _period(luma: Floats) -> float:
-    """The strongest period, along rows, of how much second differences vary, against the middle one; periods of 8, 4 and 2 are left out."""
-    if luma.shape[1] < 32:
+    """The strongest period of how much second differences vary along rows, against others like it; those of 8, 4 and 2 are left out."""
+    if luma.shape[1] < 64:
         return 0.0
     varies = np.log(np.abs(np.diff(luma, 2, axis=1)).mean(axis=0) + 0.5)
     varies = varies[: len(varies) // 8 * 8]
     spectrum = np.abs(np.fft.rfft((varies - varies.mean()) * np.hanning(len(varies))))
     place = np.arange(len(spectrum)) * 8 / len(varies)
-    keep = (np.abs(place - np.rint(place)) * len(varies) / 8 > 2.5) & (place > 0.5)
-    return float(np.log(spectrum[keep].max() / np.median(spectrum[keep]))) if keep.sum() > 3 else 0.0
+    keep = np.flatnonzero((np.abs(place - np.rint(place)) * len(varies) / 8 > 2.5) & (place > 0.5))
+    around = [np.median(spectrum[max(0, one - 8) : one + 9]) for one in keep]
+    return float(np.log(np.max(spectrum[keep] / (np.array(around) + 1e-9)))) if len(keep) else 0.0
 
 
 # ---- looks ----------------------------------------------------------------------------------------------------------------------

@@ -357,7 +357,7 @@ def _columns(name: str, values: Sequence[Value]) -> Iterable[_Column]:
         return
     yield _Column(name, numbers, "higher in generated pictures", "lower in generated pictures")
     away = np.abs(numbers - np.median(numbers))
-    if len(np.unique(numbers)) > 2:
+    if len(np.unique(numbers)) > 2 and FEATURES[name].kind != "past":  # a past moves a number; its spread depends on what is shown
         yield _Column(name, away, "further from the middle in generated pictures", "closer to the middle in generated pictures")
 
 
