@@ -17,5 +17,6 @@ def _root() -> None:
 app.command("build", help=moderate_build.BUILD)(moderate_build.build)
 app.command("audit", help=moderate_build.AUDIT)(moderate_build.audit)
 app.command("scan", help=moderate_scan.SCAN)(moderate_scan.scan)
+app.command("serve", help=moderate_scan.SERVE)(moderate_scan.serve)
 app.command("train", help=moderate_train.TRAIN)(moderate_train.train)
 app.command("eval", help=moderate_train.EVAL)(moderate_train.evaluate)

@@ -75,6 +75,54 @@ def scan(
         _draw(summary, out)
 
 
+def serve(
+    detector: DetectorFolder,
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen at; 0 takes a free one.")] = 8766,
+    token_env: Annotated[str, typer.Option(help="Environment variable that holds the token; needed beyond this machine.")] = "",
+    threshold: Threshold = None,
+    device: Device = "auto",
+    workers: Workers = None,
+    batch: Batch = 32,
+    max_wait_ms: Annotated[float, typer.Option(help="How long a picture waits for others while the detector is free.")] = 10.0,
+    max_queue: Annotated[int, typer.Option(help="Pictures that may wait; more are told to come back (503).")] = 1024,
+    max_body_mb: Annotated[float, typer.Option(help="Most megabytes of one request, and so of one picture.")] = 64.0,
+    max_total_mb: Annotated[float, typer.Option(help="Most megabytes of all requests that are being served.")] = 512.0,
+    max_images: Annotated[int, typer.Option(help="Most pictures of one request.")] = 64,
+    max_megapixels: MaxMegapixels = 25.0,
+    max_memory: MaxMemory = 768,
+    file_timeout: FileTimeout = 5.0,
+    frames: Frames = 1,
+    timeout: Annotated[float, typer.Option(help="Seconds that a request may take.")] = 120.0,
+    quiet: b.Quiet = False,
+) -> None:
+    """Load, listen."""
+    from anyscene.moderation.detector import load_detector
+    from anyscene.moderation.scan import check_scanner
+    from anyscene.moderation.service import ScanServer
+    from anyscene.rewards.server import ServerConfig
+    from anyscene.rewards.wire import Limits
+    from anyscene.runs import say
+
+    config = ServerConfig(
+        host=host,
+        port=port,
+        token_env=token_env,
+        limits=Limits(body_bytes=int(max_body_mb * 1e6), images=max_images),
+        max_batch=batch,
+        max_wait_s=max_wait_ms / 1000,
+        max_queue=max_queue,
+        max_bytes=int(max_total_mb * 1e6),
+        timeout_s=timeout,
+    )
+    config.token()  # before the detector is loaded
+    limits = _limits(max_body_mb, max_megapixels, max_memory, file_timeout, frames)
+    loaded = load_detector(detector, device=device)
+    check_scanner(loaded)
+    server = ScanServer(loaded, config, threshold=threshold, limits=limits, workers=workers)
+    server.run(lambda url: say(f"{loaded.name} is served at {url}/scan; Ctrl-C stops it", quiet=quiet))
+
+
 def _limits(megabytes: float, megapixels: float, memory_mb: int, timeout_s: float, frames: int) -> OpeningLimits:
     from anyscene.moderation.opening import OpeningLimits
 
