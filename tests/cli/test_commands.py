@@ -28,6 +28,7 @@ COMMANDS = [
     ("calibrate",),
     ("doctor",),
     ("export",),
+    ("distill",),
     ("grpo",),
     ("improve",),
     ("reward", "serve"),

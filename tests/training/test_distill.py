@@ -32,7 +32,7 @@ from anyscene.training.config import read_config
 from anyscene.training.distill import run_distill
 from anyscene.training.distill_config import DistillConfig
 from anyscene.training.examples import read_examples
-from anyscene.training.held_out import split_scenes
+from anyscene.training.held_out import asked, split_scenes
 from anyscene.training.lessons import marked
 from anyscene.training.policies import Trained
 from anyscene.training.skills import Drawn
@@ -222,7 +222,7 @@ def test_a_planted_leak_is_refused_and_claims_nothing(tmp_path: Path, monkeypatc
 
     def leak(*args: Any, **given: Any) -> Drawn:
         drawn = honest(*args, **given)
-        planted = next(iter(held.records(1, config.held_out.seed, 3, options=distill._yes_no_questions())))
+        planted = next(iter(held.records(1, config.held_out.seed, 3, options=asked())))
         return Drawn((*drawn.records[:-1], planted), drawn.looked, drawn.ended)
 
     monkeypatch.setattr(distill, "draw_around", leak)

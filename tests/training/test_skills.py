@@ -145,6 +145,16 @@ def test_concepts_part_the_questions_as_the_scores_do(table: pa.Table, asked: As
     assert list(asked.members)[:1] == ["attribute:color"] and "complexity:5" in asked.members
 
 
+def test_whether_there_is_exactly_one_is_counting() -> None:
+    source = SPACE.source(3, RecordOptions(questions=QuestionOptions(forms=("yes_no",), only_one=True)))
+    records = source.table(0, 50).to_pylist()
+    found = ask(records, NAMES)
+    of_questions = [one for record in records for one in record["questions"]]
+    counting = [one["kind"] == "count" for one in of_questions]
+    assert any(one["kind"] == "count" and one["elements"] == ["o0"] for one in of_questions)
+    assert found.members["count"].tolist() == counting
+
+
 # ---- estimates and differences --------------------------------------------------------------------------------------------------
 
 

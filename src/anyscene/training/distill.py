@@ -25,6 +25,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from anyscene.dataset.scene_space import RecordOptions
 from anyscene.errors import MissingExtraError, SpecError
 from anyscene.evaluation import EvaluationRun, compare_evaluations, open_run, report_run, score_evaluation, scores_of
 from anyscene.judges import Judge, load_judge
@@ -40,9 +41,9 @@ from anyscene.scoring.question_bank import Floats
 from anyscene.taxonomy import Taxonomy
 from anyscene.training.arms import policy_at
 from anyscene.training.claims import NOT_SHOWN, WORSE, make_claim, no_claim, verdict_of
-from anyscene.training.distill_config import DistillConfig
+from anyscene.training.distill_config import DistillConfig, Exam
 from anyscene.training.examples import read_examples, write_examples
-from anyscene.training.held_out import FORMS, REPORT, Sides, claim, evaluate, headlines, is_evaluated, json_text, split_scenes
+from anyscene.training.held_out import REPORT, Sides, asked, claim, evaluate, headlines, is_evaluated, json_text, split_scenes
 from anyscene.training.launch import check_learning, join_processes, make_trackers, take_own_gpu
 from anyscene.training.leakage import LEAKAGE, LeakageReport, audit_leakage
 from anyscene.training.lessons import Lessons, Painting, listed, make_lessons, preferred, with_pictures
@@ -172,7 +173,7 @@ class _Run:
         self._teacher_on_held_out(teacher)
         runs = {name: self._examine(f"{EXAM}/{name}", model, exam) for name, model in (("student", student), ("teacher", teacher))}
         gaps = self._gaps(runs["student"], runs["teacher"])
-        chosen = [one for one in gaps if one.better]
+        chosen = _chosen(gaps, self.config.exam)
         found: dict[str, Any] = {"chosen": [one.skill for one in chosen], "gap": [one.to_dict() for one in gaps]}
         if chosen:
             weights = {one.skill: one.weight for one in chosen}
@@ -185,9 +186,13 @@ class _Run:
             return
         write_atomic(self.out / GAP, json_text(found))
 
+    @property
+    def _wording(self) -> RecordOptions:
+        return asked(self.config.questions)
+
     def _scenes(self, teacher: Model) -> tuple[list[Record], Rows, int]:
         """The exam's scenes, where new ones come from, and the first of those that is new."""
-        source = self.sides.train.source(self.config.seed, _yes_no_questions())
+        source = self.sides.train.source(self.config.seed, self._wording)
         there, n = int(source.capacity), self.config.exam.n
 
         def rows(start: int, count: int) -> list[Record]:
@@ -217,6 +222,7 @@ class _Run:
                 n=held.n,
                 seed=held.seed,
                 samples=held.samples,
+                wording=self._wording,
                 quiet=self.quiet,
             )
 
@@ -224,7 +230,7 @@ class _Run:
         """What there was to be reached, unless the teacher is a folder that has no pictures of these scenes."""
         held = self.config.held_out
         if isinstance(teacher, Finds):
-            records = self.sides.held_out.source(held.seed, _yes_no_questions()).table(0, held.n).to_pylist()
+            records = self.sides.held_out.source(held.seed, self._wording).table(0, held.n).to_pylist()
             has = len(with_pictures(listed(records), len(records), teacher))
             if has < len(records):
                 say(
@@ -358,34 +364,34 @@ class _Run:
 
     def _skills(self, before: EvaluationRun, after: EvaluationRun, chosen: Sequence[str]) -> dict[str, Any]:
         """Every skill before and after; those chosen together, and all others together."""
-        asked = ask(before.records, self.names)
+        questions = ask(before.records, self.names)
         values = self._values(before), self._values(after)
-        known = [skill for skill in chosen if skill in asked.members]
-        taught = asked.any_of(known)
+        known = [skill for skill in chosen if skill in questions.members]
+        taught = questions.any_of(known)
         masks = {"taught": taught, "elsewhere": ~taught}
-        changes = compare_skills(asked, *values, least=2)
-        found: dict[str, Any] = {name: _claimed(asdict(one)) for name, one in pool(asked, *values, masks).items()}
+        changes = compare_skills(questions, *values, least=2)
+        found: dict[str, Any] = {name: _claimed(asdict(one)) for name, one in pool(questions, *values, masks).items()}
         for judge in self.judges[1:]:
             others = self._values(before, judge), self._values(after, judge)
-            for name, one in pool(asked, *others, masks).items():
+            for name, one in pool(questions, *others, masks).items():
                 found[name]["second"] = _claimed(asdict(one))
                 if found[name]["second"]["claim"] != found[name]["claim"]:
                     found[name]["claim"] = NOT_SHOWN
         found["skills"] = [_skill_row(one, chosen) for one in changes]
         found["not_asked"] = [skill for skill in chosen if skill not in known]
         if (self.out / TEACHER).is_dir():
-            found["to_teacher"] = self._to_teacher(asked, values, masks)
+            found["to_teacher"] = self._to_teacher(questions, values, masks)
         return found
 
-    def _to_teacher(self, asked: Asked, values: tuple[Floats, Floats], masks: Mapping[str, Any]) -> dict[str, Any]:
+    def _to_teacher(self, questions: Asked, values: tuple[Floats, Floats], masks: Mapping[str, Any]) -> dict[str, Any]:
         """How far the student was, and is, from the teacher on held-out scenes."""
         teacher = self._values(open_run(self.out / TEACHER))
         found: dict[str, Any] = {}
         for name, own in zip((BEFORE, AFTER), values, strict=True):
-            found[name] = {which: _claimed(asdict(one)) for which, one in pool(asked, own, teacher, masks).items()}
+            found[name] = {which: _claimed(asdict(one)) for which, one in pool(questions, own, teacher, masks).items()}
             found[name]["skills"] = {
                 one.skill: {"difference": one.difference, "low": one.low, "high": one.high}
-                for one in compare_skills(asked, own, teacher, least=2)
+                for one in compare_skills(questions, own, teacher, least=2)
             }
         return found
 
@@ -412,17 +418,17 @@ class _Run:
         )
 
 
-def _yes_no_questions() -> Any:
-    from anyscene.dataset.scene_space import RecordOptions
-    from anyscene.language import QuestionOptions
-
-    return RecordOptions(questions=QuestionOptions(forms=FORMS))
-
-
 def _read(path: Path) -> dict[str, Any]:
     from anyscene.evaluation.run import read_json
 
     return read_json(path)
+
+
+def _chosen(gaps: Sequence[SkillGap], exam: Exam) -> list[SkillGap]:
+    """Skills that are taught, in the order of their names."""
+    found = [one for one in gaps if one.better and (one.low or 0.0) > exam.margin]
+    kept = sorted(found, key=lambda one: -one.weight)[: exam.most]
+    return [one for one in found if one in kept]
 
 
 def _holding(names: SkillNames, lessons: Sequence[Record], fresh: Sequence[Record], gaps: Sequence[SkillGap]) -> dict[str, Any]:

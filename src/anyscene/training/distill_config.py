@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from anyscene.training.config import HeldOut, Learning, Section
+from anyscene.training.config import HeldOut, Learning, Questioning, Section
 
 __all__ = ["DistillConfig", "Exam", "Teaching"]
 
@@ -19,12 +19,16 @@ class Exam(Section):
         samples: pictures of each.
         level: the teacher must be better at a skill at this level, after Holm's correction for all skills.
         least: scenes on which a skill must occur to be looked at.
+        margin: the interval of the difference must lie above this.
+        most: so many skills are taught at most, those with the largest differences; None is all.
     """
 
     n: int = Field(default=500, ge=20)
     samples: int = Field(default=1, ge=1)
     level: float = Field(default=0.95, gt=0.5, lt=1)
     least: int = Field(default=20, ge=2)
+    margin: float = Field(default=0.0, ge=0, lt=1)
+    most: int | None = Field(default=None, ge=1)
 
 
 class Teaching(Section):
@@ -61,6 +65,7 @@ class DistillConfig(Learning):
         second_judge_options: of that judge.
         scenes: fields of ``SceneSpec``, not split; the split is made here.
         taxonomy: ``None`` is the one that ships; ``sandbox`` or a folder.
+        questions: which are asked in exam, lessons and evaluation.
         exam: that both sit.
         lessons: that are learnt from.
         held_out: the scenes of the evaluation before and after.
@@ -77,6 +82,7 @@ class DistillConfig(Learning):
     second_judge_options: dict[str, Any] = Field(default_factory=dict)
     scenes: dict[str, Any] = Field(default_factory=dict)
     taxonomy: str | None = None
+    questions: Questioning = Questioning()
     exam: Exam = Exam()
     lessons: Teaching = Teaching()
     held_out: HeldOut = HeldOut()

@@ -162,6 +162,8 @@ def ask(records: Sequence[Record], names: SkillNames) -> Asked:
         skills = names.of_record(record)
         for question in record["questions"]:
             about = skills.get(question["elements"][0], ()) if question["elements"] else ()
+            if about and question["kind"] == COUNT_TYPE:  # "Is there exactly one?" is about an object, and asks to count
+                about = (COUNT_TYPE, *about[1:])
             concepts.update(about[:1])
             for skill in about:
                 places.setdefault(skill, []).append(len(owner))
