@@ -152,7 +152,7 @@ def hostile() -> dict[str, tuple[bytes, str]]:
         "BMW.txt": (b"BMW is a make of cars, and these are words.", "not_a_picture"),
         "phone.heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100), "unsupported"),
         "photoshop.psd": (b"8BPS\0\1" + bytes(100), "unsupported"),
-        "ghost.png": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n(touch /tmp/x) run", "unsupported"),
+        "ghost.png": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n(touch x) run", "unsupported"),
         "icon.ico": (saved(picture(32, 32), "ICO", sizes=[(32, 32)]), "unsupported"),
     }
     if features.check("avif"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import json
 import os
@@ -395,7 +396,9 @@ def test_the_detector_gets_batches_of_bounded_size(tmp_path: Path) -> None:
 
 
 def test_large_pictures_go_to_the_detector_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("anyscene.moderation.scan.BATCH_PIXELS", 2500)
+    monkeypatch.setattr(
+        importlib.import_module("anyscene.moderation.scan"), "BATCH_PIXELS", 2500
+    )  # the package has a function of that name
     fill(tmp_path, *range(1, 6))
     detector = Redness()
     assert len(list(scan_pictures([tmp_path], detector))) == 5

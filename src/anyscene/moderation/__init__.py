@@ -3,8 +3,10 @@
 from anyscene.moderation.build import BuildOptions, build_dataset
 from anyscene.moderation.dataset import DetectorData, Picture, open_dataset
 from anyscene.moderation.detector import Detector, load_detector
+from anyscene.moderation.findings import Finding, read_findings
 from anyscene.moderation.matrix import evaluate_matrix
 from anyscene.moderation.probe import Audit, audit, audit_sources
+from anyscene.moderation.scan import ScanSummary, scan, scan_pictures
 from anyscene.moderation.training import TrainOptions, train_detector
 
 __all__ = [
@@ -12,7 +14,9 @@ __all__ = [
     "BuildOptions",
     "Detector",
     "DetectorData",
+    "Finding",
     "Picture",
+    "ScanSummary",
     "TrainOptions",
     "audit",
     "audit_sources",
@@ -20,5 +24,8 @@ __all__ = [
     "evaluate_matrix",
     "load_detector",
     "open_dataset",
+    "read_findings",
+    "scan",
+    "scan_pictures",
     "train_detector",
 ]
