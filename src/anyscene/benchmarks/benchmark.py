@@ -146,12 +146,14 @@ class Reply:
         p_yes: of a yes/no question: P(yes) / (P(yes) + P(no)), None where it is not known.
         status: as of `anyscene.judges.Answer`; only ``answered`` counts in the fixed reading.
         probabilities: of the choices.
+        mapped: the choice that a released scorer made of the text, where its file says it.
     """
 
     text: str | None
     p_yes: float | None = None
     status: str = "answered"
     probabilities: tuple[float, ...] = ()
+    mapped: str | None = None
 
 
 @dataclass(frozen=True)
@@ -418,6 +420,9 @@ def make_record(
 
 def items_digest(records: Sequence[Mapping[str, Any]], extras: Mapping[str, Mapping[str, Any]]) -> str:
     """SHA-256 of records and extras as JSON, whatever their order: a shuffled copy of a file holds the same items."""
-    own = sorted(({name: value for name, value in record.items() if name != "index"} for record in records), key=lambda one: str(one["id"]))
+    own = [
+        {**record, "index": 0, "questions": sorted(record["questions"], key=lambda one: str(one["id"]))}
+        for record in sorted(records, key=lambda one: str(one["id"]))
+    ]
     text = json.dumps([own, dict(extras)], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
