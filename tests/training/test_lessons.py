@@ -12,6 +12,7 @@ import pytest
 
 from anyscene.dataset import SceneSpace
 from anyscene.dataset.scene_space import RecordOptions
+from anyscene.evaluation import scores_of
 from anyscene.judges import load_judge
 from anyscene.judges.protocol import Answer
 from anyscene.language import QuestionOptions
@@ -21,7 +22,7 @@ from anyscene.models.folder import FolderModel
 from anyscene.sandbox.loading import load_sandbox_taxonomy
 from anyscene.training.distill_config import Teaching
 from anyscene.training.lessons import FATES, Lessons, Painting, listed, make_lessons, marked, preferred, with_pictures
-from anyscene.training.skills import Drawn, Rows, SkillNames, draw_around
+from anyscene.training.skills import Drawn, Rows, SkillNames, ask, compare_skills, draw_around, question_values
 
 TAXONOMY = load_sandbox_taxonomy()
 SOURCE = SceneSpace(complexity=(2, 4), counts=True, taxonomy=TAXONOMY).source(
@@ -188,6 +189,21 @@ def marked_ids(folder: Path) -> set[str]:
     run = open_run(folder)
     passed = {str(one.record["id"]) for one in marked(run, "sandbox:pixels", 0.5)[0]}
     return {str(one["id"]) for one in run.records} - passed
+
+
+@pytest.mark.parametrize(
+    ("flaw", "kinds"), [("miscount", {"count"}), ("reverse", {"relation"}), ("swap", {"attribute"})], ids=["miscount", "reverse", "swap"]
+)
+def test_of_a_student_that_only_errs_in_one_way_just_that_is_chosen(flaw: str, kinds: set[str], tmp_path: Path) -> None:
+    """Judged by its pixels: a painter with one flaw beside one without."""
+    records = rows(0, 300)
+    runs = [
+        painting(Counting(**{**PERFECT, **flaws})).evaluate(tmp_path / name, records, 1)
+        for name, flaws in (("student", {flaw: 0.7}), ("teacher", {}))
+    ]
+    values = [question_values(scores_of(one)) for one in runs]
+    chosen = [one.skill for one in compare_skills(ask(records, NAMES), *values) if one.better]
+    assert chosen and {skill.partition(":")[0] for skill in chosen} == kinds
 
 
 # ---- a folder as a teacher ------------------------------------------------------------------------------------------------------
