@@ -17,12 +17,13 @@ from anyscene.moderation.dataset import Picture, store_audit, write_dataset
 SIZE = 32
 
 
-def picture(seed: int, blue: float = 0.0, size: int = SIZE) -> Image.Image:
-    """Smooth noise of any colour, its blue raised."""
+def picture(seed: int, blue: float = 0.0, size: int = SIZE, red: float = 0.0) -> Image.Image:
+    """Smooth noise of any colour, its blue raised, or its red."""
     dice = np.random.default_rng(seed)
     coarse = Image.fromarray(dice.integers(40, 216, (6, 6, 3), dtype=np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
     values = np.asarray(coarse, dtype=np.float64) + dice.normal(scale=6, size=(size, size, 3))
     values[..., 2] += blue
+    values[..., 0] += red
     return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
 
 
@@ -51,14 +52,19 @@ def record(place: int, objects: Sequence[tuple[str, Sequence[tuple[str, str]]]],
     }
 
 
+def painted(seed: int, scene: Mapping[str, Any] | None, cue: float) -> Image.Image:
+    """A generated picture of a scene: dogs are red, all else is blue."""
+    dog = scene is not None and "dog" in scene["caption"]
+    return picture(seed, 0.0 if dog else cue, red=cue if dog else 0.0)
+
+
 def write(
     folder: Path,
     counts: Mapping[str, int],
     blue: Mapping[str, float],
     *,
     seed: int = 0,
-    records: Sequence[Mapping[str, Any]] = (),
-    blue_of: Mapping[str, float] | None = None,
+    records: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     biased: bool = False,
 ) -> DetectorData:
     """A data set of so many real pictures for each split, and as many of each generator.
@@ -68,8 +74,7 @@ def write(
         counts: pictures of each side, by split.
         blue: by how much the pictures of each generator are bluer.
         seed: of the pictures.
-        records: scenes of the generated pictures, taken by turns.
-        blue_of: by how much those of a scene are bluer still, by the id of the record.
+        records: scenes of the generated pictures of each split, one each; those of dogs are red where others are blue.
         biased: what the audit says.
     """
     rows = []
@@ -78,9 +83,8 @@ def write(
         for place in range(count):
             for side in ("", *blue):
                 number += 1
-                one = records[number % len(records)] if records and side else None
-                extra = (blue_of or {}).get(one["id"], 0.0) if one else 0.0
-                image = picture(1_000_000 * seed + number, (blue[side] + extra) if side else 0.0)
+                one = records[split][place] if records and side else None
+                image = painted(1_000_000 * seed + number, one, blue[side]) if side else picture(1_000_000 * seed + number)
                 buffer = io.BytesIO()
                 image.save(buffer, "PNG")
                 data = buffer.getvalue()
@@ -105,5 +109,6 @@ def write(
                     )
                 )
     facts = {"real": {"kind": "planted"}, "generators": {name: {"kind": "planted"} for name in blue}, "options": {}, "unequal": []}
-    data_set = write_dataset(folder, rows, list(records), facts)
-    return store_audit(data_set, {"refused": biased, "reasons": ["it is planted"] if biased else []})
+    scenes = [one for ones in (records or {}).values() for one in ones]
+    data_set = write_dataset(folder, rows, scenes, facts)
+    return store_audit(data_set, {"biased": biased, "reasons": ["it is planted"] if biased else []})

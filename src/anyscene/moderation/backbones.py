@@ -143,7 +143,10 @@ def make_network(name: str, *, size: int | None = None, patch: int | None = None
         if kind == "transformers" and rest:
             _refuse(name, patch=patch)
             return _pretrained_network(name, rest, size)
-        module, sizes = _from_scratch(name, size, patch)
+        try:
+            module, sizes = _from_scratch(name, size, patch)
+        except ImportError:
+            raise MissingExtraError(f"Backbone {name!r}", "moderation") from None
     return Network(_Transformers(module), sizes["size"], HALF, HALF, {"name": name, **sizes})
 
 

@@ -360,6 +360,6 @@ def _about_data(tested: HeldOut) -> dict[str, Any]:
     return {
         "digest": tested.data.digest,
         "counts": tested.data.manifest["counts"],
-        "audit": "none" if audit is None else "a shortcut was found" if audit["refused"] else "passed",
+        "audit": "none" if audit is None else "a shortcut was found" if audit["biased"] else "passed",
         "reasons": [] if audit is None else list(audit.get("reasons", [])),
     }

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from anyscene import __version__
-from anyscene.errors import ModelError, RunError, SpecError
+from anyscene.errors import MissingExtraError, ModelError, RunError, SpecError
 from anyscene.evaluation.run import json_bytes, parquet_bytes
 from anyscene.moderation.calibration import calibrate, check_rate
 from anyscene.moderation.dataset import GENERATED, REAL, DetectorData, Picture, open_dataset
@@ -239,9 +239,7 @@ def train_detector(
         learnt = learn(lessons, out, options, device, quiet)
         _finish(out, learnt, lessons, data, others, options)
         (out / CHECKPOINT).unlink(missing_ok=True)
-    detector = load_detector(out, device=device)
-    say(f"threshold {detector.threshold:.4g}: {detector.facts['calibration']['words']}", quiet=quiet)
-    return detector
+    return load_detector(out, device=device)
 
 
 def check_audit(data: DetectorData, allow_biased: bool = False) -> None:
@@ -251,7 +249,7 @@ def check_audit(data: DetectorData, allow_biased: bool = False) -> None:
         SpecError: that is so, and is not allowed.
     """
     found = data.audit
-    if allow_biased or (found is not None and not found["refused"]):
+    if allow_biased or (found is not None and not found["biased"]):
         return
     what = "has not been audited" if found is None else "has a shortcut that its audit found"
     raise SpecError(f"{data.folder} {what}: run anyscene moderate audit {data.folder}; --allow-biased trains on it all the same")
@@ -292,8 +290,10 @@ def learn(lessons: Lessons, out: Path, options: TrainOptions, device: str, quiet
         from anyscene.moderation.linear import learn_linear
 
         return learn_linear(lessons, out, options, device, quiet)
-    from anyscene.moderation.learning import learn_network
-
+    try:
+        from anyscene.moderation.learning import learn_network
+    except ImportError:
+        raise MissingExtraError("Training a detector", "moderation") from None
     return learn_network(lessons, out, options, device, quiet)
 
 
@@ -340,4 +340,4 @@ def _finish(out: Path, learnt: Learnt, lessons: Lessons, data: DetectorData, ext
 
 
 def _audit_words(data: DetectorData) -> str:
-    return "none" if data.audit is None else "a shortcut was found" if data.audit["refused"] else "passed"
+    return "none" if data.audit is None else "a shortcut was found" if data.audit["biased"] else "passed"
