@@ -170,8 +170,8 @@ class GenAiBench:
                 ),
                 Fault(
                     "position-for-name",
-                    "The number in a prompt's name is used as its place in the list of scores: where names do not start at 0 without a gap, skills "
-                    "get the scores of other prompts.",
+                    "The number in a prompt's name is used as its place in the list of scores: where names do not start at 0 without a "
+                    "gap, skills get the scores of other prompts.",
                     effect(officially, tagged),
                 ),
                 Fault(
