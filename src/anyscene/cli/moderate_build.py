@@ -17,6 +17,7 @@ BUILD = """Build a data set of real and generated pictures that differ in nothin
 Each real picture is paired with generated ones of the same scene, the same file name or the same topic. A pair is cut to one size at places
 that keep the grid of JPEG blocks, scaled by one factor, and encoded alike; before, generated pictures go through one encoding with the
 photograph's own quantisation tables, as the photograph did. Metadata are dropped. Splits are by source image and scene, never by file.
+With --model, scenes that share nouns with the real captions are painted first; --scenes says which, where there are no captions.
 
 Example: anyscene moderate build --real photos --generated sdxl=run-sdxl --generated flux=run-flux --out data
 """
@@ -39,6 +40,16 @@ def build(
             "--generated", metavar="NAME=PATH", help="A generator's pictures: an evaluation's folder, or pictures. May be repeated."
         ),
     ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="A model that paints scenes for this data set, as for anyscene paint. May be repeated."),
+    ] = None,
+    model_option: b.ModelOptions = None,
+    scenes: Annotated[
+        Path | None, typer.Option(help="Scenes that models paint, or choose from; else drawn for the captions of the real pictures.")
+    ] = None,
+    spec: Annotated[Path | None, typer.Option(help="A spec file of scenes that are drawn.")] = None,
+    taxonomy: o.TaxonomyFolder = None,
     n: Annotated[int | None, typer.Option("-n", help="At most so many real pictures.", show_default=False)] = None,
     scale: Annotated[str, typer.Option(help="Make pairs smaller by one factor, drawn between two: 1-2.")] = "1",
     largest: Annotated[int | None, typer.Option(help="Longest side in pixels; what is beyond is cut off.", show_default=False)] = None,
@@ -51,8 +62,10 @@ def build(
     quiet: b.Quiet = False,
 ) -> None:
     """Read, pair, write."""
+    from anyscene.evaluation import scenes_of
     from anyscene.moderation import BuildOptions, build_dataset
     from anyscene.runs import say
+    from anyscene.taxonomy import load_taxonomy
 
     options = BuildOptions(
         seed=seed,
@@ -65,7 +78,19 @@ def build(
         group_by=group_by,
         licence=licence,
     )
-    data = build_dataset(real, _named(generated), out, options=options, quiet=quiet)
+    if spec is not None and (not model or scenes is not None):
+        raise SpecError("--spec is for scenes that are drawn: name a --model, and leave out --scenes")
+    data = build_dataset(
+        real,
+        _named(generated),
+        out,
+        models=[b.make_model(name, model_option) for name in model or ()],
+        scenes=None if scenes is None else scenes_of(scenes),
+        spec=None if spec is None else o.read_spec_file(spec),
+        taxonomy=None if taxonomy is None else load_taxonomy(taxonomy),
+        options=options,
+        quiet=quiet,
+    )
     for side, splits in data.manifest["counts"].items():
         say(f"{side}: {', '.join(f'{number:,} {split}' for split, number in splits.items())}", quiet=quiet)
     for line in data.manifest["unequal"]:

@@ -14,11 +14,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 from PIL import Image
 
+from anyscene.dataset.schema import record_schema
 from anyscene.errors import Interrupted, MediaError, RunError, SpecError
+from anyscene.evaluation import paint_run
 from anyscene.evaluation.run import slug
+from anyscene.models import Model
 from anyscene.moderation import encoding as e
+from anyscene.moderation.choosing import TopicMatch, candidate_scenes, choose_scenes
 from anyscene.moderation.dataset import (
     DATASET,
     GENERATED,
@@ -31,7 +37,8 @@ from anyscene.moderation.dataset import (
     write_dataset,
 )
 from anyscene.moderation.matching import Topics, pair_up
-from anyscene.moderation.sources import PictureSource, SourcePicture, open_source
+from anyscene.moderation.sources import open_source
+from anyscene.moderation.survey import Seen, Side, survey
 from anyscene.runs import (
     JOURNAL_NAME,
     append_journal,
@@ -46,11 +53,15 @@ from anyscene.runs import (
     start_journal,
     write_atomic,
 )
+from anyscene.space import SceneSpec
+from anyscene.taxonomy import Taxonomy, load_taxonomy
 
 __all__ = ["BuildOptions", "build_dataset"]
 
 AT_ONCE = 16
 """Pairs between two entries of the journal."""
+VIEW, TRACES = 0.1, 0.02
+"""Differences, as shares, below which two sides are alike in what is kept of a picture, and in how many were treated in some way."""
 VERSION = 1
 """Raised when the same sources and options would give other bytes than before."""
 
@@ -112,8 +123,11 @@ def build_dataset(
     generated: Mapping[str, str | Path],
     out: str | Path,
     *,
+    models: Sequence[Model] = (),
+    scenes: pa.Table | None = None,
+    spec: SceneSpec | None = None,
+    taxonomy: Taxonomy | None = None,
     options: BuildOptions | None = None,
-    nouns: Iterable[str] = (),
     quiet: bool = False,
 ) -> DetectorData:
     """Builds a data set, or goes on with it.
@@ -122,8 +136,12 @@ def build_dataset(
         real: where the real pictures are: a folder, ``.tar`` shards, a ``datasets`` folder, or the folder of an evaluation.
         generated: where each generator's pictures are: folders of evaluations, or of pictures.
         out: the folder to write into.
+        models: that paint scenes for this data set; their runs are kept in ``painted/``.
+        scenes: records that they paint, or choose from where real pictures have captions; None is those of the real side, where it is an
+            evaluation, or else scenes drawn for its captions.
+        spec: of scenes that are drawn; None is plausible ones of things that everybody knows.
+        taxonomy: the vocabulary by whose nouns captions are matched, and of which scenes are drawn; None is the one that ships.
         options: how.
-        nouns: by which captions are matched in topic.
         quiet: show no progress.
 
     Raises:
@@ -133,91 +151,66 @@ def build_dataset(
         Interrupted: stopped by Ctrl-C; what was made is kept.
     """
     options = options or BuildOptions()
-    if not generated:
+    if len({slug(model.name) for model in models}) < len(models):
+        raise SpecError("one model is named twice; a model paints once for a data set")
+    if scenes is not None and not models:
+        raise SpecError("scenes are for models to paint, and no model is named")
+    names = [*generated, *(model.name for model in models)]
+    if not names:
         raise SpecError("no generated pictures: name a model that paints them, or where they are")
-    if bad := [name for name in generated if not name or slug(name) == REAL or name == GENERATED]:
+    if len(set(names)) < len(names):
+        raise SpecError(f"generators {', '.join(names)}: two have one name")
+    if bad := [name for name in names if not name or slug(name) == REAL or name == GENERATED]:
         raise SpecError(f"generator {bad[0]!r}: take a name that tells it from the real side")
     out = Path(out)
     open_folder(out)
     with lock_folder(out):
         remove_temporaries(out)
-        reals = _survey(open_source(real, group_by=options.group_by), quiet, "real pictures", distinct=True)
-        sides = {name: _survey(open_source(path, group_by=options.group_by), quiet, name) for name, path in sorted(generated.items())}
-        return _Build(out, reals, sides, options, Topics(nouns), quiet).run()
+        source = open_source(real, group_by=options.group_by)
+        reals = survey(source, quiet, "real pictures", distinct=True)
+        by_topic = source.kind != "run" and any(one.caption for one in source.pictures)
+        known = taxonomy or (load_taxonomy() if by_topic or (models and scenes is None and source.kind != "run") else None)
+        topics = Topics(known.objects.names if known is not None and by_topic else ())
+        painted, match = _painted(out, reals, models, scenes, spec, known, topics, options, quiet) if models else ({}, None)
+        places = {**generated, **painted}
+        sides = {name: survey(open_source(places[name], group_by=options.group_by), quiet, name) for name in sorted(places)}
+        return _Build(out, reals, sides, options, topics, quiet).run(None if match is None else match.to_dict())
 
 
-# ---- what there is --------------------------------------------------------------------------------------------------------------
+def _painted(
+    out: Path,
+    reals: Side,
+    models: Sequence[Model],
+    scenes: pa.Table | None,
+    spec: SceneSpec | None,
+    taxonomy: Taxonomy | None,
+    topics: Topics,
+    options: BuildOptions,
+    quiet: bool,
+) -> tuple[dict[str, Path], TopicMatch | None]:
+    """Runs of the models on scenes that match the real side."""
+    in_order = sorted(reals.seen, key=lambda key: rank(reals.seen[key].sha256, options.seed))[: options.n]
+    match = None
+    if scenes is None and reals.source.kind == "run":
+        wanted = {reals.seen[key].picture.record_id for key in in_order}
+        chosen = pa.Table.from_pylist([record for name, record in reals.source.records.items() if name in wanted], record_schema())
+    else:
+        captions = [reals.seen[key].picture.caption for key in in_order]
+        if scenes is None:
+            assert taxonomy is not None
+            scenes = candidate_scenes(captions, taxonomy, topics, spec=spec, seed=options.seed)
+        found = choose_scenes(captions, scenes, topics, taxonomy)
+        chosen, match = found.scenes, found.match
+    places = {}
+    for model in models:
+        places[model.name] = out / "painted" / slug(model.name)
+        paint_run(chosen, model, places[model.name], seed=options.seed, taxonomy=taxonomy, quiet=quiet)
+    return places, match
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """A picture of a source whose file was looked at."""
-
-    picture: SourcePicture
-    sha256: str
-    head: e.Head
-
-
-@dataclass(frozen=True, slots=True)
-class _Side:
-    """All usable pictures of a source."""
-
-    source: PictureSource
-    seen: Mapping[str, _Seen]
-    problems: tuple[str, ...]
-
-    def facts(self) -> dict[str, Any]:
-        """What the manifest says of it."""
-        rows = [[key, one.sha256, one.picture.caption, one.picture.record_id, one.picture.group] for key, one in self.seen.items()]
-        formats = Counter(one.head.format for one in self.seen.values())
-        traces = Counter(trace for one in self.seen.values() for trace in one.head.traces)
-        return {
-            "kind": self.source.kind,
-            **self.source.facts,
-            "pictures": len(self.seen),
-            "sha256": hashlib.sha256(json.dumps(rows).encode()).hexdigest(),
-            "formats": dict(sorted(formats.items())),
-            "traces": dict(sorted(traces.items())),
-            "not_used": len(self.problems),
-            "first_problems": list(self.problems[:5]),
-        }
-
-
-def _survey(source: PictureSource, quiet: bool, what: str, *, distinct: bool = False) -> _Side:
-    """Looks at the head of every file. With ``distinct``, a file that is there under two names counts once."""
-    seen: dict[str, _Seen] = {}
-    problems = list(source.problems)
-    known: set[str] = set()
-    try:
-        with progress(len(source.pictures), what, quiet=quiet) as advance:
-            for picture in source.pictures:
-                found = _look(picture, distinct)
-                advance(1)
-                if isinstance(found, _Seen) and distinct and found.sha256 in known:
-                    found = f"{picture.key}: the same file is there under another name"
-                if isinstance(found, str):
-                    problems.append(found)
-                    continue
-                known.add(found.sha256)
-                seen[picture.key] = found
-    except KeyboardInterrupt:
-        raise Interrupted("stopped while the pictures were looked at; the same command starts that again") from None
-    if not seen:
-        raise SpecError(f"{what}: none of {len(source.pictures):,} can be used (the first: {problems[0]})")
-    return _Side(source, seen, tuple(problems))
-
-
-def _look(picture: SourcePicture, is_real: bool) -> _Seen | str:
-    try:
-        data = picture.read()
-        head = e.read_head(data, picture.key)
-    except OSError as error:
-        return f"{picture.key}: {error.strerror or error}"
-    except MediaError as error:
-        return str(error)
-    if is_real and head.encoding.format == "png" and head.format not in e.LOSSLESS:
-        return f"{picture.key}: {head.format} is neither JPEG nor lossless, so the generated side cannot be given the same past"
-    return _Seen(picture, hashlib.sha256(data).hexdigest(), head)
+def rank(sha256: str, seed: int) -> str:
+    """Where a real picture comes when some of them are drawn."""
+    return hashlib.sha256(f"{seed}/{sha256}".encode()).hexdigest()
 
 
 # ---- making it ------------------------------------------------------------------------------------------------------------------
@@ -228,8 +221,8 @@ class _Pair:
     """A real picture with its partners by generator, and what is done to all of them."""
 
     id: str
-    real: _Seen
-    partners: Mapping[str, tuple[_Seen, ...]]
+    real: Seen
+    partners: Mapping[str, tuple[Seen, ...]]
     group: str
     cut: e.Cut
 
@@ -237,7 +230,7 @@ class _Pair:
 class _Build:
     """One build, from what there is to the manifest."""
 
-    def __init__(self, out: Path, real: _Side, sides: Mapping[str, _Side], options: BuildOptions, topics: Topics, quiet: bool) -> None:
+    def __init__(self, out: Path, real: Side, sides: Mapping[str, Side], options: BuildOptions, topics: Topics, quiet: bool) -> None:
         self.out, self.real, self.sides, self.options, self.topics, self.quiet = out, real, sides, options, topics, quiet
         self.left_out: Counter[str] = Counter()
         self.rules: dict[str, Mapping[str, int]] = {}
@@ -245,8 +238,8 @@ class _Build:
         if len(set(names)) < len(names):
             raise SpecError(f"generators {', '.join(sides)}: two of them would have one folder; take other names")
 
-    def run(self) -> DetectorData:
-        """Makes what is missing."""
+    def run(self, topics: Mapping[str, Any] | None = None) -> DetectorData:
+        """Makes what is missing; ``topics`` says how scenes were matched to captions."""
         pairs = self.pairs()
         if not pairs:
             why = "; ".join(f"{number:,} {reason}" for reason, number in self.left_out.items())
@@ -266,7 +259,7 @@ class _Build:
                     advance(len(batch))
         except KeyboardInterrupt:
             raise Interrupted(f"stopped; {len(done):,} of {len(pairs):,} pairs are kept: the same command goes on from there") from None
-        return self.finish(pairs, done, asked)
+        return self.finish(pairs, done, {**asked, "topics": topics})
 
     def asked(self) -> dict[str, Any]:
         """What tells this build from others."""
@@ -311,7 +304,7 @@ class _Build:
     def pairs(self) -> list[_Pair]:
         """All pairs that can be made, by id."""
         usable = [one.picture for one in self.real.seen.values()]
-        partners: dict[str, dict[str, tuple[_Seen, ...]]] = defaultdict(dict)
+        partners: dict[str, dict[str, tuple[Seen, ...]]] = defaultdict(dict)
         for name, side in self.sides.items():
             pairing = pair_up(usable, [one.picture for one in side.seen.values()], self.topics, self.options.seed)
             self.rules[name] = pairing.rules
@@ -320,15 +313,13 @@ class _Build:
         self.left_out["real pictures without a partner"] += len(usable) - len(partners)
         chosen = sorted(partners, key=lambda key: self.real.seen[key].sha256)
         if self.options.n is not None:
-            chosen = sorted(sorted(chosen, key=lambda key: self._rank(key))[: self.options.n], key=lambda key: self.real.seen[key].sha256)
+            drawn = sorted(chosen, key=lambda key: rank(self.real.seen[key].sha256, self.options.seed))[: self.options.n]
+            chosen = sorted(drawn, key=lambda key: self.real.seen[key].sha256)
         groups = self._groups({key: partners[key] for key in chosen})
         found_pairs = [self._pair(self.real.seen[key], partners[key], groups[key]) for key in chosen]
         return [pair for pair in found_pairs if pair is not None]
 
-    def _rank(self, key: str) -> str:
-        return hashlib.sha256(f"{self.options.seed}/{self.real.seen[key].sha256}".encode()).hexdigest()
-
-    def _pair(self, real: _Seen, partners: Mapping[str, tuple[_Seen, ...]], group: str) -> _Pair | None:
+    def _pair(self, real: Seen, partners: Mapping[str, tuple[Seen, ...]], group: str) -> _Pair | None:
         sizes = [(one.head.width, one.head.height) for one in (real, *(one for side in partners.values() for one in side))]
         cut = e.plan_cut(sizes, real.sha256, scale=self.options.scale, largest=self.options.largest, seed=self.options.seed)
         if min(cut.size) < self.options.smallest:
@@ -336,7 +327,7 @@ class _Build:
             return None
         return _Pair(real.sha256[:16], real, partners, group, cut)
 
-    def _groups(self, partners: Mapping[str, Mapping[str, tuple[_Seen, ...]]]) -> dict[str, str]:
+    def _groups(self, partners: Mapping[str, Mapping[str, tuple[Seen, ...]]]) -> dict[str, str]:
         """The group of each pair: pairs that share a source image, a scene graph or a file are in one."""
         graphs = self._graphs()
         joined = _Joined()
@@ -381,7 +372,7 @@ class _Build:
             rows.append(self._write(f"pictures/{slug(name)}/{pair.id}-{number}", image, final, pair.partners[name][number], name))
         return rows
 
-    def _taken(self, seen: _Seen, pair: _Pair, past: e.Encoding | None, grey: bool) -> Image.Image | None:
+    def _taken(self, seen: Seen, pair: _Pair, past: e.Encoding | None, grey: bool) -> Image.Image | None:
         """A picture cut and scaled; a generated one first gets a past."""
         try:
             image = e.decode(seen.picture.read(), seen.picture.key).image
@@ -394,7 +385,7 @@ class _Build:
             image = e.decode(e.encode(image, past), seen.picture.key).image
         return e.take(image, pair.cut, seen.sha256, seed=self.options.seed)
 
-    def _write(self, stem: str, image: Image.Image, encoding: e.Encoding, seen: _Seen, generator: str) -> dict[str, Any]:
+    def _write(self, stem: str, image: Image.Image, encoding: e.Encoding, seen: Seen, generator: str) -> dict[str, Any]:
         data = e.encode(image, encoding)
         path = self.out / f"{stem}{encoding.suffix}"
         open_folder(path.parent)
@@ -480,12 +471,30 @@ def _encodings(pictures: Iterable[Picture]) -> dict[str, dict[str, int]]:
     return {name: dict(sorted(found[name].items())) for name in sorted(found)}
 
 
-def unequal(pairs: Sequence[_Pair], sides: Mapping[str, _Side]) -> list[str]:
+def unequal(pairs: Sequence[_Pair], sides: Mapping[str, Side]) -> list[str]:
     """What could not be made equal, a sentence each."""
     found = []
+    view = _view([pair.real for pair in pairs], pairs)
     for name in sides:
-        partners = [one for pair in pairs for one in pair.partners.get(name, ())]
+        held = [(one, pair) for pair in pairs for one in pair.partners.get(name, ())]
+        partners = [one for one, _ in held]
         lossy = sum(one.head.format not in e.LOSSLESS for one in partners)
         if lossy:
             found.append(f"{lossy:,} of {len(partners):,} pictures of {name} had been through a lossy encoder of their own before")
+        own = _view(partners, [pair for _, pair in held])
+        if abs(own - view) > VIEW:
+            found.append(f"field of view: {view:.0%} of a real picture's area is kept, {own:.0%} of one of {name} (medians)")
+    for trace, words in (("icc", "had a colour profile, and were brought to sRGB from it"), ("turned", "were stored turned")):
+        real = [trace in pair.real.head.traces for pair in pairs]
+        other = [trace in one.head.traces for pair in pairs for side in pair.partners.values() for one in side]
+        if abs(np.mean(real) - np.mean(other)) > TRACES:
+            found.append(f"{sum(real):,} of {len(real):,} real and {sum(other):,} of {len(other):,} generated pictures {words}")
     return found
+
+
+def _view(pictures: Sequence[Seen], pairs: Sequence[_Pair]) -> float:
+    """Median share of a picture's area that its pair keeps."""
+    areas = [
+        pair.cut.window[0] * pair.cut.window[1] / (one.head.width * one.head.height) for one, pair in zip(pictures, pairs, strict=True)
+    ]
+    return float(np.median(areas)) if areas else 1.0
