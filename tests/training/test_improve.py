@@ -26,7 +26,7 @@ if MODELS not in sys.path:
 
 from tiny_pipelines import save  # noqa: E402
 
-from anyscene.errors import LeakageError, RunError, SpecError  # noqa: E402
+from anyscene.errors import Interrupted, LeakageError, RunError, SpecError  # noqa: E402
 from anyscene.evaluation import open_run  # noqa: E402
 from anyscene.evaluation.labels import labels_from_judge, write_labels  # noqa: E402
 from anyscene.judges import Answer  # noqa: E402
@@ -355,11 +355,20 @@ def test_from_the_base_a_round_learns_from_all_that_was_chosen_so_far(run: Path,
 # ---- other models --------------------------------------------------------------------------------------------------------------------
 
 
+SMALL_SIDE = {"height": 32, "width": 32}
+CLIP = {"frames": 5, "fps": 8, "call": {"max_sequence_length": 16}}
+
+
 @pytest.mark.parametrize(
     ("kind", "options", "modality"),
     [
-        ("sd", {"height": 32, "width": 32}, "image"),
-        ("ltx", {"height": 32, "width": 32, "frames": 5, "fps": 8, "call": {"max_sequence_length": 16}}, "video"),
+        ("sd", SMALL_SIDE, "image"),
+        pytest.param("sdxl", SMALL_SIDE, "image", marks=pytest.mark.slow),
+        pytest.param("sd3", {**SMALL_SIDE, "call": {"max_sequence_length": 77}}, "image", marks=pytest.mark.slow),
+        pytest.param("flux", {**SMALL_SIDE, "call": {"max_sequence_length": 48}}, "image", marks=pytest.mark.slow),
+        ("ltx", {**SMALL_SIDE, **CLIP}, "video"),
+        pytest.param("wan", {"height": 16, "width": 16, **CLIP}, "video", marks=pytest.mark.slow),
+        pytest.param("cogvideox", {"height": 16, "width": 16, **CLIP}, "video", marks=pytest.mark.slow),
     ],
 )
 def test_a_pipeline_from_a_folder_goes_through_the_whole_run(
@@ -372,10 +381,14 @@ def test_a_pipeline_from_a_folder_goes_through_the_whole_run(
     config = read_config(None, {**without, **RANDOM, **given}, ImproveConfig)
     result = run_improve(config, tmp_path / "run", taxonomy=load_sandbox_taxonomy(), quiet=True)
     assert result["rounds"][0]["pictures"] > 0 and result["claim"]["claim"] is not None
-    trained = Trained.read(tmp_path / "run" / "policy")
-    made = load_model(trained.load, **trained.options).generate(["a ball"], [1])[0]
-    assert made.modality == modality  # type: ignore[union-attr]
     assert str(tmp_path) not in (tmp_path / "run" / "policy" / "README.md").read_text()
+
+    trained = Trained.read(tmp_path / "run" / "policy")
+    plain, stock = (load_model(config.model, **config.model_options) for _ in range(2))
+    stock.pipe.load_lora_weights(str(tmp_path / "run" / "policy"))  # type: ignore[attr-defined]
+    made = [one.generate(["a ball"], [1])[0] for one in (plain, stock, load_model(trained.load, **trained.options))]
+    assert made[0].modality == modality  # type: ignore[union-attr]
+    assert made[0].sha256 != made[1].sha256 == made[2].sha256  # type: ignore[union-attr]
 
 
 # ---- judges that err -----------------------------------------------------------------------------------------------------------------
@@ -418,6 +431,17 @@ def test_true_answers_to_the_exams_correct_the_claim_of_the_same_command(tmp_pat
 
 
 # ---- stopping ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_stopped_anywhere_it_says_that_the_same_command_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from anyscene.training import arms
+
+    def stop(*given: Any, **options: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(arms, "load_model", stop)
+    with pytest.raises(Interrupted, match="the same command goes on"):
+        improve(tmp_path)
 
 
 def test_rounds_stop_when_the_best_score_is_too_old() -> None:

@@ -27,7 +27,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from anyscene.errors import MissingExtraError, SpecError
+from anyscene.errors import Interrupted, MissingExtraError, SpecError
 from anyscene.evaluation import EvaluationRun, compare_evaluations, open_run
 from anyscene.judges import Judge, load_judge
 from anyscene.models import load_model
@@ -110,7 +110,10 @@ def run_improve(
         if main:
             claim(out, "improve", config, sides.digests)
             remove_temporaries(out)
-        found = _run(shop)
+        try:
+            found = _run(shop)
+        except KeyboardInterrupt:
+            raise Interrupted("stopped; what was done is kept: the same command goes on from there") from None
     for tracker in trackers:
         tracker.finish()
     state.wait_for_everyone()
