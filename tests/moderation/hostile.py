@@ -61,6 +61,14 @@ def with_orientation(value: int) -> bytes:
     return saved(picture(), "JPEG", quality=95, exif=exif)
 
 
+def seven_planes() -> bytes:
+    """A TIFF of 7 values a pixel, as instruments write them."""
+    entries = [(256, 4, 40), (257, 4, 32), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 4, 200), (277, 3, 7), (278, 4, 32), (279, 4, 8960)]
+    table = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries)) + table + bytes(4)
+    return head.ljust(200, b"\0") + bytes(8960)
+
+
 def moving(kind: str, frames: int = 5, **options: Any) -> bytes:
     own = [Image.new("RGB", (40, 32), (40 * place, 0, 0)) for place in range(frames)]
     return saved(own[0], kind, save_all=True, append_images=own[1:], duration=50, **options)
@@ -97,6 +105,7 @@ def hostile() -> dict[str, tuple[bytes, str]]:
         "grey16.pgm": (b"P5 48 40 65535\n" + (np.arange(1920) * 34).astype(">u2").tobytes(), "ok"),
         "float.tif": (saved(Image.fromarray(np.ones((40, 48), np.float32)), "TIFF"), "unsupported"),
         "int32.tif": (saved(Image.fromarray(np.ones((40, 48), np.int32)), "TIFF"), "unsupported"),
+        "planes.tif": (seven_planes(), "unsupported"),
         "turned.jpg": (with_orientation(6), "ok"),
         "odd-orientation.jpg": (with_orientation(77), "ok"),
         "two.mpo": (saved(picture(), "MPO", save_all=True, append_images=[picture(seed=1)]), "ok"),

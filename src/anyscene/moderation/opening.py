@@ -324,6 +324,8 @@ class _Opening:
             return _Found("bomb", "text that unpacks to more than is taken")
         if isinstance(error, MemoryError) or "memory" in said.lower():
             return _Found("too_large", "needs more memory than there is for one file")
+        if _NOT_KNOWN.search(said) and not is_cut_short(self.data):
+            return _Found("unsupported", said)
         cut = isinstance(error, EOFError) or re.search(r"truncated|not enough image data|premature|unexpected end", said, re.IGNORECASE)
         return _Found("truncated" if cut or is_cut_short(self.data) else "damaged", said)
 
@@ -357,6 +359,7 @@ _SUFFIXES: Mapping[str, str] = {
     ".psd": "Photoshop file",
     ".ico": "icon",
 }
+_NOT_KNOWN = re.compile(r"unknown pixel mode|unknown raw mode|samples per pixel|unsupported|not supported|not available", re.IGNORECASE)
 _KNOWN_AS: Mapping[str, str] = {"MPO": "JPEG"}
 _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     (rb"\x89PNG\r\n\x1a\n", "PNG", "ok"),
