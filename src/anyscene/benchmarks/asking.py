@@ -213,7 +213,7 @@ def part_note(counts: Counts) -> tuple[Note, ...]:
         return ()
     return (
         Note(
-            "pictures have no answers: the number is of a part of the benchmark and no published number compares with it",
+            "pictures have no answers: the number is of a part of the benchmark",
             counts.media - counts.media_found,
         ),
     )

@@ -1,24 +1,50 @@
-"""``anyscene bench``: the official scores of other benchmarks from stored answers."""
+"""``anyscene bench``: other people's benchmarks: their items, their numbers, with the official faults and without."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from anyscene.cli.printing import print_json
+from anyscene.cli import backends as b
+from anyscene.cli import options as o
+from anyscene.cli.printing import print_json, printable
+from anyscene.cli.score import AsJson, BootstrapSeed
+
+if TYPE_CHECKING:
+    from anyscene.benchmarks import Benchmark, BenchmarkResult, Items
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-score = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(score, name="score", help="Score stored answers as the benchmark does.")
 
-HELP_DSG = """DSG-1k: every official score of one model's pictures, from the files of the DSG release or files with their columns.
+Name = Annotated[str, typer.Argument(help="Short name of the benchmark, see anyscene bench list.")]
+GivenItems = Annotated[Path, typer.Argument(metavar="ITEMS", help="The benchmark's file, or a folder of anyscene bench import.")]
+Limit = Annotated[int | None, typer.Option("-n", help="Only the first so many items.", show_default=False)]
+RUN, RESULT_FILE = "run.json", ".json"
 
-library is the published score; in_place and fixpoint are other readings of the dependency rule; paper is half library, half
-no_dependency; micro is a mean over questions. All in percent.
+HELP_LIST = """The benchmarks that there are: what they need, under which licence, how they are scored.
 
-Example: anyscene bench score dsg --questions dsg-1k-anns.csv --answers pali17b_dsg.csv --model sd2dot1
+Example: anyscene bench list
+"""
+HELP_IMPORT = """Turn a benchmark's own file into a dataset that eval, paint, judge, score, compare, calibrate and rewards take.
+
+Faults of the file are repaired where that is certain, counted and told; anything else is refused with file and line.
+
+Example: anyscene bench import dpg dpg_bench.csv --out dpg
+"""
+HELP_RUN = """From a benchmark's file to its number in one run folder: import, paint (or take pictures that are there), judge, score.
+
+Stopped at any moment, the same command goes on. RUN/result.json carries prompts, seeds, settings, answers and versions: whoever has it can
+compute the number again. RUN is an ordinary evaluation: score, report and compare work on it.
+
+Example: anyscene bench run dpg dpg_bench.csv --pictures my-grids --judge transformers:Qwen/Qwen3-VL-8B-Instruct --out run
+"""
+HELP_SCORE = """A benchmark's number, official and fixed, from a run, a result file, or answers in the benchmark's own format.
+
+Every fault of the official script is named with how far it moves the number. No model and no judge is called.
+
+Example: anyscene bench score dsg pali17b_dsg.csv --items dsg-1k-anns.csv --model sd2dot1
 """
 
 
@@ -27,28 +53,196 @@ def _root() -> None:
     """Groups what is below."""
 
 
-@score.callback()
-def _score() -> None:
-    """One command a benchmark."""
+@app.command("list", help=HELP_LIST)
+def list_(as_json: AsJson = False) -> None:
+    """Look up, print."""
+    from anyscene.benchmarks import benchmark_names, load_benchmark
+
+    facts = [load_benchmark(name).about for name in benchmark_names()]
+    if as_json:
+        print_json([{field: getattr(one, field) for field in one.__slots__} for one in facts])
+        return
+    for one in facts:
+        print(f"{one.name}\n  {one.title}\n  give:     {one.files} (from {one.home}; {one.licence})")
+        print(f"  pictures: {one.samples} of each item ({one.modality}); folders laid out as {', '.join(one.layouts)}")
+        print(f"  scored:   from {one.evidence}; officially by {one.official_judge}")
 
 
-@score.command("dsg", help=HELP_DSG)
-def dsg(
-    questions: Annotated[Path, typer.Option(help="CSV file of questions: dsg-1k-anns.csv.")],
-    answers: Annotated[Path, typer.Option(help="CSV file of answers with the columns item_id, question_id, answer, t2i_model.")],
-    model: Annotated[str | None, typer.Option(help="Which t2i_model; may be left out if there is one.", show_default=False)] = None,
-    compat: Annotated[
-        str, typer.Option(help="official: as published. fixed: faults of the files repaired, missing is not wrong.")
-    ] = "official",
-    seed: Annotated[int, typer.Option(help="Of the bootstrap behind the intervals.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+@app.command("import", help=HELP_IMPORT)
+def import_(
+    name: Name,
+    path: Annotated[Path, typer.Argument(help="The file or folder that anyscene bench list names.")],
+    out: o.OutFolder,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is in the folder.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Import, write, tell."""
+    from anyscene.benchmarks import import_benchmark
+
+    items = import_benchmark(name, path, out, overwrite=overwrite)
+    if as_json:
+        print_json(_import_facts(items))
+        return
+    print(f"{out}: {len(items.records):,} items of {items.benchmark} with {_questions(items):,} questions")
+    for note in items.notes:
+        print(f"  {printable(note.line())}")
+
+
+@app.command("run", help=HELP_RUN)
+def run(
+    name: Name,
+    items_path: GivenItems,
+    judge: b.JudgeName,
+    out: o.OutFolder,
+    model: Annotated[
+        str | None, typer.Option("--model", help="What paints: diffusers:NAME, folder:PATH, ... With --pictures: what they were made by.")
+    ] = None,
+    model_option: b.ModelOptions = None,
+    judge_option: b.JudgeOptions = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="A folder of pictures in the benchmark's own layout, instead of painting.", show_default=False)
+    ] = None,
+    layout: Annotated[str, typer.Option(help="Of that folder; auto finds it.")] = "auto",
+    n: Limit = None,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Pictures of each item; by default as the benchmark asks.", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Each picture has a seed of its own from this one.")] = 0,
+    doctor: Annotated[
+        bool, typer.Option("--doctor/--no-doctor", help="Put canaries to the judge first, and refuse it if it fails.")
+    ] = True,
+    as_json: AsJson = False,
+    quiet: b.Quiet = False,
+) -> None:
+    """Import, paint, judge, score."""
+    from anyscene.benchmarks import items_of, judge_benchmark, load_benchmark, paint_benchmark, score_benchmark_run
+    from anyscene.errors import SpecError
+    from anyscene.runs import say
+
+    about = load_benchmark(name).about
+    if about.evidence != "answers":
+        raise SpecError(f"{name} is scored from {about.evidence}, not by a judge of questions; see: anyscene bench score {name} --help")
+    if (model is None) == (pictures is None) and model is None:
+        raise SpecError("say what paints (--model), or where the pictures are (--pictures)")
+    items = items_of(name, items_path, n)
+    for note in items.notes:
+        say(f"{name}: {printable(note.line())}", quiet=quiet)
+    judged_by = b.make_judge(judge, judge_option)  # before anything is painted: a wrong name should not cost hours
+    if doctor:
+        b.insist(judged_by, quiet)
+    if pictures is not None:
+        from anyscene.benchmarks.layouts import LayoutModel, read_layout
+
+        found = read_layout(pictures, items, layout=layout, samples=samples)
+        say(printable(found.line()), quiet=quiet)
+        painter: Any = LayoutModel(found, model or "")
+        words = None
+    else:
+        painter, words = b.make_model(str(model), model_option), b.model_words(str(model), model_option, None)
+    opened = paint_benchmark(items, painter, out, seed=seed, samples=samples, words=words, quiet=quiet)
+    del painter  # its memory is needed by the judge
+    b.announce(opened, judged_by, ("yes_no", "choice", "open"), quiet)
+    judge_benchmark(opened, judged_by, words=b.judge_words(judge, judge_option, doctor), quiet=quiet)
+    result = score_benchmark_run(out, judged_by.name)
+    _tell(result, as_json)
+    say(f"result: {out / 'result.json'}", quiet=quiet)
+
+
+@app.command("score", help=HELP_SCORE)
+def score(
+    name: Name,
+    path: Annotated[Path, typer.Argument(help="A run's folder, a result.json, or answers (detections, scores) in the benchmark's format.")],
+    items_path: Annotated[
+        Path | None, typer.Option("--items", "--questions", help="The benchmark's file or imported folder, for a file of answers.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Whose pictures, where a file has several models'.", show_default=False)] = None,
+    judge: Annotated[str | None, typer.Option(help="Whose answers, where several judges have answered.", show_default=False)] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="tifa: maps free answers to choices, as sentence-transformers/all-mpnet-base-v2.", show_default=False),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write a result file that anybody can score again.", show_default=False)] = None,
+    seed: BootstrapSeed = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Read, score, print."""
-    from anyscene.benchmarks.dsg import read_dsg_answers, read_dsg_questions, score_dsg
+    from anyscene.benchmarks import load_benchmark, result_document, score_benchmark_run, write_result
+    from anyscene.errors import SpecError
 
-    found = score_dsg(read_dsg_questions(questions, compat), read_dsg_answers(answers, model), compat=compat, seed=seed).to_dict()
+    benchmark = load_benchmark(name)
+    if path.is_dir() and (path / RUN).is_file():
+        _same(name, path)
+        _tell(score_benchmark_run(path, judge, seed=seed), as_json)
+        return
+    again = _again(benchmark, path) if items_path is None else None
+    if again is None and items_path is None:
+        raise SpecError(f"{path}: a file of answers needs the benchmark's items: --items {benchmark.about.files.split()[-1]}")
+    if again is not None:
+        items, evidence, stated = again
+    else:
+        from anyscene.benchmarks import items_of
+
+        items = items_of(name, Path(str(items_path)))
+        evidence, stated = benchmark.read_evidence(path, items, model=model), None
+    result = _score(benchmark, items, evidence, seed, encoder)
+    if out is not None:
+        write_result(out, result_document(items, evidence, result, seed=seed))
+    _tell(result, as_json)
+    if stated is not None and not as_json:
+        old = stated["result"]["fixed"]["headline"]["value"], stated["result"]["official"]["headline"]["value"]
+        same = old == (result.fixed.headline.value, result.official.headline.value)
+        print(f"scored again: {'the numbers are those of the file' if same else f'the file says {old[1]} official, {old[0]} fixed'}")
+
+
+def _score(benchmark: Benchmark, items: Items, evidence: Any, seed: int, encoder: str | None) -> BenchmarkResult:
+    from anyscene.errors import SpecError
+
+    if encoder is None:
+        return benchmark.score(items, evidence, seed=seed)
+    from anyscene.benchmarks.choices import load_encoder
+    from anyscene.benchmarks.tifa import TifaBench
+
+    if not isinstance(benchmark, TifaBench):
+        raise SpecError(f"--encoder {encoder}: only tifa maps free answers to choices")
+    return benchmark.score(items, evidence, seed=seed, encoder=load_encoder(encoder))
+
+
+def _same(name: str, folder: Path) -> None:
+    from anyscene.benchmarks import read_items
+    from anyscene.errors import SpecError
+
+    found = read_items(folder).benchmark
+    if found != name:
+        raise SpecError(f"{folder} is a run of {found}, not of {name}")
+
+
+def _again(benchmark: Benchmark, path: Path) -> tuple[Items, Any, dict[str, Any]] | None:
+    """What a result file holds; None where the file is none."""
+    from anyscene.benchmarks import read_result
+    from anyscene.errors import SpecError
+
+    if path.suffix != RESULT_FILE or not path.is_file() or '"benchmark result"' not in path.read_bytes()[:200].decode(errors="replace"):
+        return None
+    items, evidence, document = read_result(path)
+    if items.benchmark != benchmark.about.name:
+        raise SpecError(f"{path} is a result of {items.benchmark}, not of {benchmark.about.name}")
+    return items, evidence, document
+
+
+def _questions(items: Items) -> int:
+    return sum(len(record["questions"]) for record in items.records)
+
+
+def _import_facts(items: Items) -> dict[str, Any]:
+    notes = [{"what": note.what, "count": note.count, "examples": list(note.examples)} for note in items.notes]
+    facts = {"benchmark": items.benchmark, "items": len(items.records), "questions": _questions(items), "digest": items.digest}
+    return {**facts, "notes": notes}
+
+
+def _tell(result: BenchmarkResult, as_json: bool) -> None:
+    found = result.to_dict()
     if as_json:
-        print_json(found)
+        print(json.dumps(found, ensure_ascii=False, indent=1))
     else:
         _draw(found)
 
@@ -56,21 +250,53 @@ def dsg(
 def _draw(found: dict[str, Any]) -> None:
     from rich.table import Table
 
-    from anyscene.benchmarks.dsg import COLUMNS
     from anyscene.cli.drawing import console
 
-    to, counts = console(), found["counts"]
-    table = Table(box=None, padding=(0, 2, 0, 0), title=f"DSG, {found['model'] or 'model without a name'} ({found['compat']}), percent")
-    table.title_justify = "left"
-    for name in ("", *COLUMNS):
-        table.add_column(name, justify="right" if name else "left")
-    for label, values in (("all", found), *found["categories"].items()):
-        table.add_row(label, *("missing" if values[name] is None else f"{values[name]:.2f}" for name in COLUMNS))
-    half = ("" if ends is None else f"± {(ends[1] - ends[0]) / 2:.2f}" for ends in (found["intervals"][name] for name in COLUMNS))
-    table.add_row(f"{found['level']:.0%} interval", *half, style="dim")
-    to.print(table)
-    to.print(
-        f"{counts['prompts']:,} prompts, {counts['prompts_without_answers']:,} without answers; {counts['questions']:,} questions, "
-        f"{counts['answered']:,} answered ({counts['yes']:,} yes), {counts['empty']:,} empty, {counts['unparsed']:,} neither yes nor no, "
-        f"{counts['unanswered']:,} not answered"
+    digits = 2 if found["unit"] == "percent" else 4
+    readings = ("official", "fixed")
+
+    def shown(one: dict[str, Any] | None) -> str:
+        if one is None or one["value"] is None:
+            return "-"
+        return f"{one['value']:.{digits}f}" + ("" if one["low"] is None else f"  {one['low']:.{digits}f} to {one['high']:.{digits}f}")
+
+    def row(label: str, *path: str) -> None:
+        cells = []
+        for reading in readings:
+            value: Any = found[reading]
+            for part in path:
+                value = value.get(part) if value else None
+            cells.append(shown(value))
+        table.add_row(printable(label), *cells)
+
+    to = console()
+    unit = "percent" if found["unit"] == "percent" else "of 1"
+    whose = f"{found['model'] or 'a model without a name'}, judged by {found['judge']}"
+    table = Table(
+        box=None, padding=(0, 2, 0, 0), title=printable(f"{found['benchmark']}: {whose} ({unit}, {found['level']:.0%} intervals)")
     )
+    table.title_justify = "left"
+    for heading in ("", *readings):
+        table.add_column(heading)
+    row(found["headline"], "headline")
+    columns = {name: None for reading in readings for name in found[reading]["columns"] if name != found["headline"]}
+    for name in columns:
+        row(f"  {name}", "columns", name)
+    for dimension in {name: None for reading in readings for name in found[reading]["by"]}:
+        table.add_row(printable(dimension), "", "", style="dim")
+        for name in {name: None for reading in readings for name in found[reading]["by"].get(dimension, {})}:
+            row(f"  {name}", "by", dimension, name)
+    to.print(table)
+    for fault in found["faults"]:
+        effect = "cannot be told here" if fault["effect"] is None else f"{fault['effect']:+.{digits}f}"
+        to.print(printable(f"{fault['name']}: {effect}. {fault['what']}"))
+    counts = found["counts"]
+    to.print(
+        f"{counts['items_scored']:,} of {counts['items']:,} items scored; {counts['media_found']:,} of {counts['media']:,} pictures; "
+        f"{counts['answered']:,} of {counts['questions']:,} questions answered, {counts['unparsed']:,} unreadable, "
+        f"{counts['missing']:,} missing; {counts['unknown']:,} answers to what is not asked"
+    )
+    for note in found["notes"]:
+        to.print(printable(note))
+    if found["judge_note"]:
+        to.print(printable(f"judge: officially {found['official_judge']}; here {found['judge_note']}"))
