@@ -17,7 +17,7 @@ from anyscene.errors import SpecError
 from anyscene.language import FOILS, FORMS, KINDS, QuestionOptions, batch_of_graphs, lexicon_of, realize_questions
 from anyscene.scene import Attribute, Object, Relation, SceneAttribute, SceneGraph
 from anyscene.space import graph_of_row
-from anyscene.taxonomy import Taxonomy, load_taxonomy
+from anyscene.taxonomy import PLURAL, Taxonomy, load_taxonomy
 
 FOLDER = Path(__file__).parents[1] / "golden" / "taxonomy"
 SMALL = load_taxonomy(FOLDER)
@@ -515,3 +515,35 @@ def test_golden_questions(golden: Callable[[str, str], None]) -> None:
                 rest = f"[{q['id']} {q['kind']} {q['form']} {' '.join(q['elements'])} needs {' '.join(q['depends_on']) or 'nothing'}]"
                 lines.append(f"  {q['text']} {q['answer']}{choices} {rest}{' ' + q['foil'] if q['foil'] else ''}")
     golden("questions.txt", "\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_only_things_in_the_singular_are_asked_about_being_the_only_one(name: str) -> None:
+    source = space_of(name).source(11, RecordOptions(questions=QuestionOptions(("yes_no",), only_one=True)))
+    usual = space_of(name).source(11, RecordOptions(questions=QuestionOptions(("yes_no",))))
+    asked = 0
+    for record, plain in zip(source.table(0, ROWS).to_pylist(), usual.table(0, ROWS).to_pylist(), strict=True):
+        more = [one for one in record["questions"] if one["text"].startswith("Is there exactly one ")]
+        kept = [one for one in record["questions"] if one not in more]
+        assert kept == plain["questions"]  # and no other question changes, nor its number
+        names = Counter(one["name"] for one in record["graph"]["objects"])
+        by_id = {one["id"]: one for one in record["graph"]["objects"]}
+        exists = {one["elements"][0]: one for one in kept if one["kind"] == "existence" and one["foil"] is None}
+        for one in more:
+            thing = by_id[one["elements"][0]]
+            assert one["answer"] == "yes" and one["kind"] == "count" and one["text"] == f"Is there exactly one {thing['name']}?"
+            assert names[thing["name"]] == 1 and not any(value["type"] == "count" for value in thing["attributes"])
+            assert exists[thing["id"]]["text"].startswith(("Is there a ", "Is there an "))
+            assert one["depends_on"] == [exists[thing["id"]]["id"]]
+        asked += len(more)
+    assert asked > ROWS / 2
+
+
+def test_nothing_is_asked_about_being_the_only_one_where_a_second_may_be_meant() -> None:
+    a, b = Object("o0", "dog"), Object("o1", "dog")
+    three = Object("o0", "dog", (Attribute("count", "three"),))
+    trousers = next(name for name, number in zip(SMALL.objects.names, SMALL.objects.number, strict=True) if number == PLURAL)
+    for objects in ((a, b), (three,), (Object("o0", trousers),)):
+        batch = batch_of_graphs([SceneGraph(objects)], lexicon_of(SMALL))
+        (questions,) = realize_questions(batch, lexicon_of(SMALL), QuestionOptions(("yes_no",), only_one=True)).to_pylist()
+        assert questions and not any("exactly one" in one["text"] for one in questions)

@@ -63,6 +63,7 @@ def test_statements_hold_the_words_of_the_question():
     assert ask("Are there any hearts?").candidates[0][1] == Exists(Noun(heart, plural=True))
     assert ask("Are the four hearts blue?").candidates[0][1] == Has(Noun(heart, count=4, plural=True), attribute("color", "blue"))
     assert ask("Are there exactly two hearts?").candidates[0][1] == Counted(Noun(heart, plural=True), 2)
+    assert ask("Is there exactly one heart?").candidates[0][1] == Counted(Noun(heart), 1)
     assert ask("Is the second group of stars above the first heart?").candidates[0][1] == Relates(
         Noun(star, order=2, plural=True), relation("above"), Noun(heart, order=1)
     )

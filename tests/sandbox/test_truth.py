@@ -39,6 +39,8 @@ def test_flaws_make_the_answers_wrong_that_they_are_about():
     assert true_answer(ask("Are the three hearts to the left of the star?", "no"), picture(caption, reverse=1)) == "yes"
     assert true_answer(ask("Are there exactly three hearts?"), picture(caption, miscount=1)) == "no"
     assert true_answer(ask("Is there a star?"), picture(caption, drop=1)) == "no"
+    assert true_answer(ask("Is there exactly one star?"), picture(caption)) == "yes"
+    assert true_answer(ask("Is there exactly one heart?", "no"), picture(caption)) == "no"
     next_to = "A star is next to a ring."
     assert true_answer(ask("Is the star next to the ring?"), picture(next_to)) == "yes"
     assert true_answer(ask("Is the star next to the ring?"), picture(next_to, reverse=1)) == "no"

@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import heapq
 import json
+import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from anyscene.dataset.scene_space import RecordOptions
 from anyscene.errors import SpecError
 from anyscene.evaluation import EvaluationRun, judge_run, open_run, paint_run, scores_of
 from anyscene.judges import Judge
-from anyscene.language import QuestionOptions
 from anyscene.media import read_media
 from anyscene.models import Model, load_model
 from anyscene.models.diffusers import DiffusersModel
@@ -30,7 +29,7 @@ from anyscene.rewards import Score
 from anyscene.runs import open_folder, say, write_atomic
 from anyscene.scene.keyed import key_of
 from anyscene.training.examples import Example, read_examples, write_examples
-from anyscene.training.held_out import FORMS, Sides, evaluate, is_evaluated, json_text
+from anyscene.training.held_out import FORMS, Sides, asked, evaluate, is_evaluated, json_text
 from anyscene.training.improve_config import ImproveConfig
 from anyscene.training.pairs import Pair, read_pairs
 from anyscene.training.policies import POLICY, Trained
@@ -114,7 +113,18 @@ class Workshop:
         held = self.config.held_out
         model = self.painter(trained, called, evaluated=True)
         space = self.sides.held_out
-        return evaluate(folder, model, self.examiners, space, first=first, n=n, seed=held.seed, samples=held.samples, quiet=self.quiet)
+        return evaluate(
+            folder,
+            model,
+            self.examiners,
+            space,
+            first=first,
+            n=n,
+            seed=held.seed,
+            samples=held.samples,
+            wording=asked(self.config.questions),
+            quiet=self.quiet,
+        )
 
     def validate(self, folder: Path, trained: Trained | None, called: str) -> dict[str, Any] | None:
         """Scores on the validation scenes, where there are any: ``score``, ``second``, ``foils``, ``diversity``."""
@@ -229,7 +239,7 @@ class Arm:
         """Candidates of the round's scenes by the model of the round before."""
         shop, config = self.shop, self.shop.config
         say(f"{self.name}, round {round_}: painting {config.scenes_per_round:,} x {samples} candidates", quiet=shop.quiet)
-        source = shop.sides.train.source(config.seed, RecordOptions(questions=QuestionOptions(forms=FORMS)))
+        source = shop.sides.train.source(config.seed, asked(config.questions))
         first = (round_ - 1) * config.scenes_per_round
         table = source.table(first, first + config.scenes_per_round)
         model = shop.painter(self.policy(round_ - 1), self.called(round_ - 1), evaluated=False)
@@ -254,7 +264,9 @@ class Arm:
             two, counts = pairs(candidates, how, seed)
             examples = [_example(one.chosen, rejected=one.rejected) for one in two]
             chosen = [one.chosen for one in two]
-        elif method == "weighted":
+        elif method in ("weighted", "nft"):
+            if method == "nft":  # from the worst, too, something is learnt
+                how = how.model_copy(update={"weighting": "nft", "threshold": -math.inf})
             weighed, counts = weights(candidates, how, seed)
             examples, chosen = [_example(one, weight) for one, weight in weighed], [one for one, _ in weighed]
         else:
@@ -342,6 +354,8 @@ class Arm:
         )
         # Another seed each round, and the same for all arms: what they draw by chance is then no difference between them.
         drawn = config.model_copy(update={"seed": media_seed(config.seed, "round", round_)})
+        if config.fine_tuning.method == "nft" and self.like is not None:  # of pictures that nobody judged none is good or bad
+            drawn = drawn.model_copy(update={"fine_tuning": config.fine_tuning.model_copy(update={"method": "sft"})})
         trained = train_supervised(model, base, examples, drawn, run, start=start)
         if shop.main:
             trained.write(folder / POLICY)

@@ -203,20 +203,25 @@ class FineTuning(Section):
     """Learning from pictures that are there already.
 
     Attributes:
-        method: ``sft`` learns the pictures, ``weighted`` each by its weight, ``dpo`` prefers the better of two (Diffusion-DPO).
+        method: ``sft`` learns the pictures, ``weighted`` each by its weight, ``dpo`` prefers the better of two (Diffusion-DPO), ``nft``
+            moves towards the good ones of all and away from the bad ones (DiffusionNFT, with the model at the start as the old one).
         updates: gradient steps.
         batch_size: pictures of an update, over all processes; with ``dpo``, pairs.
-        caption_dropout: share of the pictures that are learnt without their caption, so that guidance goes on working; not with ``dpo``.
+        caption_dropout: share of the pictures that are learnt without their caption, so that guidance goes on working; for ``sft`` and
+            ``weighted``.
         min_snr: the gamma of min-SNR weighting of models that predict noise or v (arXiv 2303.09556); None weights all noise alike.
+        noise_shift: flow models learn at noise levels of a logit-normal density (Stable Diffusion 3); above 0 at higher ones, where it is
+            decided what a picture shows, below 0 at lower ones, where details are.
         dpo_beta: how strongly ``dpo`` is held to the model at the start.
         size: pixels of the shorter side to which pictures are brought, cropped to the nearest shape; None is the model's own size.
     """
 
-    method: Literal["sft", "weighted", "dpo"] = "sft"
+    method: Literal["sft", "weighted", "dpo", "nft"] = "sft"
     updates: int = Field(default=200, ge=1)
     batch_size: int = Field(default=16, ge=1)
     caption_dropout: float = Field(default=0.1, ge=0, lt=1)
     min_snr: float | None = Field(default=5.0, gt=0)
+    noise_shift: float = Field(default=0.0, ge=-5, le=5)
     dpo_beta: float = Field(default=2500.0, gt=0)
     size: int | None = Field(default=None, ge=8)
 

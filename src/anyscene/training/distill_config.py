@@ -90,8 +90,8 @@ class DistillConfig(Learning):
 
     @model_validator(mode="after")
     def _check(self) -> DistillConfig:
-        if self.fine_tuning.method == "weighted":
-            raise ValueError("fine_tuning.method weighted: all lessons passed the same questions and weigh alike; take sft, or dpo")
+        if self.fine_tuning.method in ("weighted", "nft"):
+            raise ValueError("fine_tuning.method weighted or nft: all lessons passed the same questions and weigh alike; take sft, or dpo")
         if not self.held_out.n:
             raise ValueError("held_out.n = 0: without held-out scenes nothing could be said of the student; give it some")
         if self.held_out.judge is not None or self.held_out.judge_options:

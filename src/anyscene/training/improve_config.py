@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from anyscene.training.config import HeldOut, Learning, Lora, Section
+from anyscene.training.config import HeldOut, Learning, Lora, Questioning, Section
 from anyscene.training.selection import Selection
 
 __all__ = ["Adapters", "Baselines", "ImproveConfig"]
@@ -48,11 +48,12 @@ class ImproveConfig(Learning):
         second_judge_options: of that judge.
         scenes: fields of ``SceneSpec``, not split; the split is made here.
         taxonomy: ``None`` is the one that ships; ``sandbox`` or a folder.
+        questions: which are asked of candidates and held-out scenes.
         rounds: of painting, choosing and learning, at most.
         scenes_per_round: training scenes of a round; no scene comes twice.
         images_per_scene: candidates for each.
         start: from what a round learns: ``base`` from the model as it was, of all pictures chosen so far; ``previous`` from the weights of
-            the round before, of this round's pictures.
+            the round before, of this round's pictures; ``nft`` needs the second.
         patience: rounds in a row without a better score on the validation scenes after which no further one is made; 0 makes them all.
         validation: held-out scenes, other ones than those of the final exam, by which the best round is told; 0: the last round is it.
         score: that decides there, and of which the claim is made.
@@ -70,6 +71,7 @@ class ImproveConfig(Learning):
     second_judge_options: dict[str, Any] = Field(default_factory=dict)
     scenes: dict[str, Any] = Field(default_factory=dict)
     taxonomy: str | None = None
+    questions: Questioning = Questioning()
     rounds: int = Field(default=3, ge=1)
     scenes_per_round: int = Field(default=500, ge=1)
     images_per_scene: int = Field(default=8, ge=2)
@@ -87,6 +89,8 @@ class ImproveConfig(Learning):
     def _check(self) -> ImproveConfig:
         if not self.held_out.n:
             raise ValueError("held_out.n = 0: without held-out scenes nothing could be said of the model; give it some")
+        if self.fine_tuning.method == "nft" and self.start == "base":
+            raise ValueError('fine_tuning.method nft: it learns from pictures of the very model that it changes; set start = "previous"')
         if self.patience and not self.validation:
             raise ValueError("patience: rounds are stopped by their score on validation scenes; set validation above 0, or patience to 0")
         if self.baselines.images is not None and self.fine_tuning.method == "dpo":

@@ -186,7 +186,7 @@ def min_snr_weights(signal: Tensor, level: Tensor, gamma: float, kind: str) -> T
     return (gamma / ratio).clamp(max=1) if kind == "epsilon" else ratio.clamp(max=gamma) / (ratio + 1)
 
 
-def flow_level(levels: Tensor, source: torch.Generator) -> Tensor:
+def flow_level(levels: Tensor, source: torch.Generator, shift: float = 0.0) -> Tensor:
     """A noise level drawn with Stable Diffusion 3's logit-normal density (arXiv 2403.03206, section 3.1), as diffusers' own trainers do.
 
     The middle of the schedule comes most often. Errors at all levels then count alike (diffusers' ``compute_loss_weighting_for_sd3``
@@ -195,13 +195,14 @@ def flow_level(levels: Tensor, source: torch.Generator) -> Tensor:
     Args:
         levels: those of the scheduler at all its training timesteps, with its shift.
         source: of the draw.
+        shift: how far the normal's mean lies on the side of more noise.
 
     Returns:
         One of the levels, without axes.
     """
     from diffusers.training_utils import compute_density_for_timestep_sampling
 
-    share = compute_density_for_timestep_sampling("logit_normal", 1, logit_mean=0.0, logit_std=1.0, generator=source)
+    share = compute_density_for_timestep_sampling("logit_normal", 1, logit_mean=-shift, logit_std=1.0, generator=source)  # highest first
     return levels[min(int(share * len(levels)), len(levels) - 1)]
 
 

@@ -76,7 +76,7 @@ class Selection(Section):
         """What was set and would have no effect is an error.
 
         Args:
-            method: ``sft``, ``weighted`` or ``dpo``.
+            method: ``sft``, ``weighted``, ``dpo`` or ``nft``.
 
         Raises:
             SpecError: it names the key.
@@ -85,6 +85,7 @@ class Selection(Section):
             "sft": ("weighting", "temperature"),
             "weighted": ("margin", "top_k"),
             "dpo": ("top_k", "ties", "weighting", "temperature"),
+            "nft": ("threshold", "margin", "top_k", "ties", "weighting", "temperature"),
         }
         keys = [*unused[method], *(["temperature"] if self.weighting == "nft" else [])]
         found = [f"selection.{key}" for key in dict.fromkeys(keys) if key in self.model_fields_set]

@@ -1,4 +1,5 @@
-"""Fine-tuning on pictures that are there already: supervised, weighted by reward, or by preference between two (Diffusion-DPO).
+"""Fine-tuning on pictures that are there already: supervised, weighted by reward, by preference between two (Diffusion-DPO), or towards the
+good and away from the bad (DiffusionNFT).
 
 Noise, noise level and dropped captions of a picture are drawn from the update's number and the picture's place in it, whatever stands
 beside it: in passes of any size, by any number of processes, and after an interruption the same is learnt.
@@ -21,6 +22,7 @@ from anyscene.training.examples import Batch, Batches, Example, Size, buckets, r
 from anyscene.training.loop import Learner, check_libraries, parts
 from anyscene.training.policies import Trained
 from anyscene.training.run_folder import TrainingRun
+from anyscene.training.selection import ADVANTAGE_CLIP
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,10 +52,11 @@ def train_supervised(
         model: the pipeline.
         base: how it is loaded untrained.
         examples: pictures or clips with captions, in an order that is always the same. ``weighted`` reads their weights, of which only the
-            proportions count; ``dpo`` reads their rejected pictures.
+            proportions count; ``nft`` reads them as twice the probability of a picture to be good; ``dpo`` reads their rejected pictures.
         config: its ``fine_tuning``, ``optimization``, ``lora``, ``ema`` and ``seed``. Give each of several rounds a seed of its own.
         run: its folder; it goes on from its newest checkpoint.
-        start: LoRA weights of an earlier round to go on from; None starts anew. With ``dpo``, what is learnt is held to these.
+        start: LoRA weights of an earlier round to go on from; None starts anew. With ``dpo`` and
+            ``nft``, what is learnt is held to these.
 
     Returns:
         What is in the run's ``policy``, and how it is loaded.
@@ -93,6 +96,7 @@ def check_supervised(model: DiffusersModel, config: Learning) -> None:
     size_grid(model.pipe, denoiser).check(_target(model, denoiser, tuning.size), "fine_tuning.size")
     without_effect = {
         "dpo": ("caption_dropout", "min_snr"),
+        "nft": ("caption_dropout", "min_snr", "dpo_beta"),
         "sft": ("dpo_beta",),
         "weighted": ("dpo_beta",),
     }[tuning.method]
@@ -100,6 +104,8 @@ def check_supervised(model: DiffusersModel, config: Learning) -> None:
     unused += [f"fine_tuning.{key}" for key in without_effect if key in tuning.model_fields_set]
     if unused:
         raise SpecError(f"{', '.join(unused)}: it has no effect on {tuning.method}; leave it out")
+    if kind != "velocity" and "noise_shift" in tuning.model_fields_set:
+        raise SpecError("fine_tuning.noise_shift: it has no effect on models that are no flows; leave it out")
     if kind == "velocity" and tuning.min_snr is not None and "min_snr" in tuning.model_fields_set:
         raise SpecError("fine_tuning.min_snr: it has no effect on flow models; leave it out")
 
@@ -168,7 +174,7 @@ class _Lesson:
         self._kind = denoiser.predicts(model.pipe.scheduler)
         self._times = _levels(model.pipe.scheduler) if self._kind == "velocity" else len(model.pipe.scheduler.alphas_cumprod)
         self._kept = _Kept()
-        self._reference = learner.trainable.copy() if self._method == "dpo" else None
+        self._reference = learner.trainable.copy() if self._method in ("dpo", "nft") else None
 
     def update(self, number: int) -> None:
         """One gradient step, the first is 0."""
@@ -182,7 +188,8 @@ class _Lesson:
 
     def _pass(self, batch: Batch, number: int, places: Sequence[int]) -> tuple[Tensor, dict[str, Tensor]]:
         examples = [batch.examples[place] for place in places]
-        losses, figures = (self._prefer if self._method == "dpo" else self._regress)(examples, batch.size, number, places)
+        learn = {"dpo": self._prefer, "nft": self._move}.get(self._method, self._regress)
+        losses, figures = learn(examples, batch.size, number, places)
         return losses.sum() / len(self._share), {name: value.sum() / len(self._share) for name, value in figures.items()}
 
     def _regress(self, examples: Sequence[Example], size: Size, number: int, places: Sequence[int]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -218,6 +225,25 @@ class _Lesson:
         losses, margin = preference_loss(chosen, rejected, was_chosen, was_rejected, self._config.fine_tuning.dpo_beta)
         return losses, {"margin": margin, "accuracy": (margin > 0).float() + (margin == 0).float() / 2}
 
+    def _move(self, examples: Sequence[Example], size: Size, number: int, places: Sequence[int]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Towards the good pictures and away from the bad ones, as `nft.Nft` does with rollouts."""
+        import torch
+
+        from anyscene.training.losses import nft_loss
+
+        assert self._reference is not None
+        denoiser = self._learner.denoiser
+        clean = self._encode([one.path for one in examples], size)
+        moments = [self._draw(one, clean.shape[1:], number, place) for one, place in zip(examples, places, strict=True)]
+        request, _, shares = self._question(moments, clean, size)
+        latents = self._mixed(clean, torch.stack([one.noise for one in moments]), shares)
+        with torch.no_grad(), self._learner.trainable.swapped(self._reference):
+            old = denoiser.clean(denoiser.ask(request).float(), latents, shares, self._kind)
+        new = denoiser.clean(denoiser.ask(request, module=self._learner.module).float(), latents, shares, self._kind)
+        good = torch.tensor([one.weight / 2 for one in examples], device=clean.device)
+        losses = ADVANTAGE_CLIP * nft_loss(new, old, clean, good, strength=1.0)
+        return (losses * shares[0] if self._kind == "epsilon" else losses), {}
+
     def _encode(self, paths: Sequence[Path], size: Size) -> Tensor:
         from anyscene.training.latents import encode
 
@@ -231,11 +257,11 @@ class _Lesson:
         from anyscene.training.losses import flow_level
 
         source = torch.Generator().manual_seed(media_seed(self._config.seed, f"supervised/{number}", place))
-        dropped = float(torch.rand((), generator=source)) < self._config.fine_tuning.caption_dropout and self._method != "dpo"
+        dropped = float(torch.rand((), generator=source)) < self._config.fine_tuning.caption_dropout and self._reference is None
         if isinstance(self._times, int):
             time = torch.randint(self._times, (), generator=source)
         else:
-            time = flow_level(self._times, source)
+            time = flow_level(self._times, source, self._config.fine_tuning.noise_shift)
         return _Moment("" if dropped else example.caption, time, torch.randn(shape, generator=source))
 
     def _question(self, moments: Sequence[_Moment], clean: Tensor, size: Size) -> tuple[Request, Tensor, tuple[Tensor, Tensor]]:
@@ -249,13 +275,18 @@ class _Lesson:
         times = torch.stack([one.time for one in moments]).to(clean.device)
         noise = torch.stack([one.noise for one in moments]).to(clean.device)
         signal, level = shares = denoiser.mixing(model.pipe.scheduler, times)
-        wide = [one.reshape(-1, *[1] * (clean.ndim - 1)) for one in shares]
         request = condition(model, denoiser, [one.caption for one in moments], *size)
         return (
-            denoiser.at(request, wide[0] * clean + wide[1] * noise, times),
+            denoiser.at(request, self._mixed(clean, noise, shares), times),
             regression_target(self._kind, clean, noise, signal, level),
             shares,
         )
+
+    @staticmethod
+    def _mixed(clean: Tensor, noise: Tensor, shares: tuple[Tensor, Tensor]) -> Tensor:
+        """Pictures with their shares of noise."""
+        signal, level = (one.reshape(-1, *[1] * (clean.ndim - 1)) for one in shares)
+        return signal * clean + level * noise.to(clean.device)
 
     def _errors(self, request: Request, target: Tensor, module: Any = None) -> Tensor:
         from anyscene.training.losses import regression_error
@@ -269,6 +300,10 @@ def _check_examples(examples: Sequence[Example], method: str) -> None:
     if method == "dpo" and any(one.rejected is None for one in examples):
         scene = next(one.scene for one in examples if one.rejected is None)
         raise SpecError(f"scene {scene}: dpo learns from a better and a worse picture, and this example has no rejected one")
+    if method == "nft":
+        for one in examples:
+            if not 0 <= one.weight <= 2:
+                raise SpecError(f"scene {one.scene}: a weight of {one.weight}; with nft, weights are twice a probability, from 0 to 2")
     if method == "weighted":
         wrong = next((one for one in examples if not (math.isfinite(one.weight) and one.weight >= 0)), None)
         if wrong is not None:
