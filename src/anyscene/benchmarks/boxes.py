@@ -113,7 +113,7 @@ def iou(a: Box, b: Box) -> float:
 def best_first(boxes: tuple[Box, ...]) -> dict[str, list[Box]]:
     """Boxes of each class, the surest first; of equal scores the one found last, as GenEval's script sorts them."""
     found: dict[str, list[Box]] = {}
-    for box in sorted(reversed(boxes), key=lambda one: -one.score):
+    for box in sorted(boxes, key=lambda one: one.score)[::-1]:
         found.setdefault(box.name, []).append(box)
     return found
 
