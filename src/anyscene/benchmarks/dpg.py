@@ -42,7 +42,7 @@ ITEMS = 1_065
 FIRST_ROW = ("partiprompts97", "q1")
 """Of the released file; a copy in another order is read as the released one."""
 SAMPLES = 4
-_DETAIL = re.compile(r"(.*), \((\d+), (\d+), (\d+), (\d+)\), (.*), (.*)")
+_DETAIL = re.compile(r"(.*), \((\d+), (\d+), (\d+), (\d+)\), (.*)")
 _CATEGORY = re.compile(r"\s*([^(]*?)\s*(?:\(|\Z)")
 
 ABOUT = About(
@@ -257,7 +257,7 @@ def _dropped(items: Items, official: Floats, replies: Replies) -> list[Note]:
 def _read_detail(path: Path, items: Items, model: str) -> Replies:
     """The file of answers that the released script writes: ``path, (left, top, right, bottom), question, answer`` a line."""
     records = items.by_item_id()
-    by_picture: dict[str, dict[tuple[int, int, int, int], list[tuple[str, str]]]] = {}
+    by_picture: dict[str, dict[tuple[int, int, int, int], list[str]]] = {}
     unknown = 0
     for number, line in text_lines(path):
         found = _DETAIL.fullmatch(line)
@@ -268,7 +268,7 @@ def _read_detail(path: Path, items: Items, model: str) -> Replies:
             unknown += 1
             continue
         crop = (int(found[2]), int(found[3]), int(found[4]), int(found[5]))
-        by_picture.setdefault(item, {}).setdefault(crop, []).append((found[6].strip(), found[7]))
+        by_picture.setdefault(item, {}).setdefault(crop, []).append(found[6])
     by_media: dict[tuple[str, int], dict[str, Reply]] = {}
     samples = 1
     for item, tiles in by_picture.items():
@@ -277,13 +277,14 @@ def _read_detail(path: Path, items: Items, model: str) -> Replies:
             samples = max(samples, sample + 1)
             open_ones = [(one["id"], one["text"]) for one in record["questions"]]
             own = by_media.setdefault((record["id"], sample), {})
-            for text, answer in tiles[crop]:
-                match = next((one for one in open_ones if one[1] == text), None)
+            for text in tiles[crop]:  # an answer may hold a comma: the question is the one that the line begins with
+                known = [one for one in open_ones if text.startswith(one[1] + ",")]
+                match = max(known, key=lambda one: len(one[1]), default=None)
                 if match is None:
                     unknown += 1
                     continue
                 open_ones.remove(match)
-                own[match[0]] = Reply(answer)
+                own[match[0]] = Reply(text[len(match[1]) + 1 :].strip())
     notes = (Note("answers are to no question of the benchmark", unknown),) if unknown else ()
     return Replies(by_media, model, "mplug-large", samples, notes)
 

@@ -63,6 +63,8 @@ class DsgBench:
         """
         items = read_propositions(path, ABOUT.name, items=ITEMS, questions=QUESTIONS)
         extras = {id: {**own, "category": category_of(own["item_id"])} for id, own in items.extras.items()}
+        for own in extras.values():
+            own.pop("first_row", None)  # nothing here depends on which row is the first
         return replace(items, extras=extras, digest="")
 
     def read_evidence(self, path: Path, items: Items, *, model: str | None = None) -> Replies:

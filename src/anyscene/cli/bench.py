@@ -167,13 +167,15 @@ def score(
 ) -> None:
     """Read, score, print."""
     from anyscene.benchmarks import load_benchmark, result_document, score_benchmark_run, write_result
-    from anyscene.errors import SpecError
+    from anyscene.errors import RecordError, SpecError
 
     benchmark = load_benchmark(name)
     if path.is_dir() and (path / RUN).is_file():
         _same(name, path)
         _tell(score_benchmark_run(path, judge, seed=seed), as_json)
         return
+    if not path.exists():
+        raise RecordError(f"{path}: No such file or folder")
     again = _again(benchmark, path) if items_path is None else None
     if again is None and items_path is None:
         raise SpecError(f"{path}: a file of answers needs the benchmark's items: --items {benchmark.about.files.split()[-1]}")
