@@ -371,8 +371,9 @@ def draw_around(
 ) -> Drawn:
     """New scenes that ask for some skills more than scenes do on average.
 
-    Many rows are looked at, and those taken in which an element is worth most. Every skill gets scenes in proportion to its weight. Unless
-    a complexity is among the skills, each complexity is as frequent as among the rows looked at, for small scenes would always win.
+    Many rows are looked at, and those taken in which an element is worth most. Every skill gets scenes in proportion to what is lost by it:
+    its weight times its frequency among the rows looked at. Unless a complexity is among the skills, each complexity is as frequent as
+    there, for small scenes would always win.
 
     Args:
         rows: of the source.
@@ -405,22 +406,26 @@ class _Draw:
     """A draw among rows that were looked at."""
 
     def __init__(self, seen: Sequence[Record], weights: Mapping[str, float], names: SkillNames) -> None:
-        self._weights = weights
         self._queues: dict[tuple[object, str], list[int]] = {}
         self._taken: set[int] = set()
+        self._held: list[frozenset[str]] = []
         self._levels: Counter[object] = Counter()
+        frequency: Counter[str] = Counter()
         level_matters = any(skill.startswith("complexity:") for skill in weights)
-        worth = {}
+        worth = []
         for place, record in enumerate(seen):
             elements = names.of_record(record)
             counts = Counter(skill for skills in elements.values() for skill in skills if skill in weights)
             level = None if level_matters else record.get("complexity")
             self._levels[level] += 1
-            worth[place] = -sum(weights[skill] * number for skill, number in counts.items()) / max(1, len(elements))
+            self._held.append(frozenset(counts))
+            frequency.update(counts.keys())
+            worth.append(sum(weights[skill] * number for skill, number in counts.items()) / max(1, len(elements)))
             for skill in counts:
                 self._queues.setdefault((level, skill), []).append(place)
+        self._lost = {skill: weights[skill] * number for skill, number in frequency.items()}
         for queue in self._queues.values():
-            queue.sort(key=lambda place: (worth[place], place), reverse=True)  # the best is popped from the end
+            queue.sort(key=lambda place: (worth[place], -place))  # the best is popped from the end
 
     def take(self, n: int) -> set[int]:
         """Places of ``n`` rows: always the best of the level and the skill that lie furthest behind their share."""
@@ -431,10 +436,11 @@ class _Draw:
             if not open_:
                 break
             level = max(dict.fromkeys(key[0] for key in open_), key=lambda one: self._levels[one] / (levels[one] + 1))
-            skill = max((key[1] for key in open_ if key[0] == level), key=lambda one: (self._weights[one] / (skills[one] + 1), one))
-            self._taken.add(self._queues[level, skill].pop())
+            skill = max((key[1] for key in open_ if key[0] == level), key=lambda one: (self._lost[one] / (skills[one] + 1), one))
+            place = self._queues[level, skill].pop()
+            self._taken.add(place)
             levels[level] += 1
-            skills[skill] += 1
+            skills.update(self._held[place])
         return self._taken
 
     def _best(self, key: tuple[object, str]) -> int | None:
