@@ -130,10 +130,7 @@ def decode(data: bytes, name: str) -> Decoded:
         head = _head(opened)
         profile = opened.info.get("icc_profile")
         turn = opened.getexif().get(_ORIENTATION, 1)
-        try:
-            image = _flat(opened)
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
-            raise MediaError(f"{name}: cannot be read as a picture ({error})") from None
+        image = _flat(opened)
     image, converted = _to_srgb(image, profile)
     if turn != 1:
         if head.format == "JPEG":
@@ -246,8 +243,10 @@ class _opened:  # noqa: N801  # reads as the word that it is, in a `with`
             raise MediaError(f"{self._name}: too large a picture; at most {MAX_PIXELS:,} pixels are taken")
         return self._image
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._image.close()
+        if isinstance(error, (OSError, SyntaxError, ValueError, EOFError)):
+            raise MediaError(f"{self._name}: cannot be read as a picture ({error})") from None
 
 
 def _head(opened: Image.Image) -> Head:

@@ -138,7 +138,9 @@ def _by_record(real: Sequence[SourcePicture], generated: Sequence[SourcePicture]
     for one in generated:
         if one.record_id:
             of_record[one.record_id].append(one)
-    return {one.key: tuple(of_record.pop(one.record_id)) for one in real if one.record_id in of_record}
+    return {
+        one.key: tuple(sorted(of_record.pop(one.record_id), key=lambda partner: partner.key)) for one in real if one.record_id in of_record
+    }
 
 
 def _by_name(real: Sequence[SourcePicture], generated: Sequence[SourcePicture], topics: Topics) -> _Found:
