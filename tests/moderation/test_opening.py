@@ -193,26 +193,29 @@ def test_a_jpeg_in_several_scans_is_held_to_the_memory_that_it_needs() -> None:
 
 
 MEMORY = """
-import io, json, resource, sys
+import json, re, sys
 from pathlib import Path
 from anyscene.moderation.openers import Openers
-from anyscene.moderation.opening import OpeningLimits
+
+def peak(process):  # not ru_maxrss, which begins with what the process that started this one had
+    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", Path(f"/proc/{process}/status").read_text())[1])
+
 with Openers(1) as openers:
     found = [openers.open(Path(name)) for name in sys.argv[1:]]
+    (opening,) = (peak(one._process.pid) for one in openers._all)
 said = [[one.verdict, [picture.size for picture in one.pictures], list(one.notes)] for one in found]
-scale = 1 if sys.platform == "darwin" else 1024
-print(json.dumps([said, scale * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, scale * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]))
+print(json.dumps([said, opening, peak("self")]))
 """
 
 
 def peak_of(*files: Path) -> tuple[list[tuple[str, list[list[int]], list[str]]], int, int]:
     """Verdicts, and the most memory that the process which opened took, and the one that asked."""
     done = subprocess.run([sys.executable, "-c", MEMORY, *map(str, files)], capture_output=True, text=True, check=True)
-    said, child, parent = json.loads(done.stdout)
-    return [tuple(one) for one in said], child, parent
+    said, opening, asking = json.loads(done.stdout)
+    return [tuple(one) for one in said], opening, asking
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="peaks are read with resource")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks are read from /proc")
 def test_bombs_and_a_hundred_megapixels_take_the_memory_that_was_stated(tmp_path: Path) -> None:
     """256 MiB in the process that opens (its limit is 768 MiB beyond itself), and here: 25 million pixels are 100 MB in Pillow."""
     Image.new("L", (10_000, 10_000), 100).save(tmp_path / "large.jpg", quality=30)
@@ -354,6 +357,14 @@ def test_closed_openers_open_nothing_and_leave_no_process() -> None:
         openers.open(HOSTILE["fine.png"][0])
     with pytest.raises(SpecError):
         Openers(0)
+
+
+def test_a_process_that_cannot_be_started_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anyscene.moderation.openers._CHILD", "raise SystemExit('no Pillow here')")
+    with Openers(1) as openers:
+        for _ in range(2):
+            with pytest.raises(RunError, match="could not be started: no Pillow here"):
+                openers.open(b"x")
 
 
 def test_processes_end_with_the_one_that_started_them() -> None:
