@@ -316,20 +316,25 @@ def test_a_run_that_is_killed_again_and_again_ends_as_an_unbroken_one(tmp_path: 
     [
         {"fine_tuning__method": "dpo", "baselines__unselected": True, "selection__threshold": 0.0},
         {"fine_tuning__method": "weighted"},
+        {"fine_tuning__method": "nft", "start": "previous", "baselines__unselected": True},
         {"start": "previous", "rounds": 2, "validation": 0},
         {"start": "previous", "rounds": 2, "lora__rank": 0, "validation": 0, "optimization__learning_rate": 1e-5},
     ],
-    ids=["dpo", "weighted", "previous", "all weights"],
+    ids=["dpo", "weighted", "nft", "previous", "all weights"],
 )
 def test_other_ways_to_learn_go_through_the_whole_run(given: dict[str, Any], tmp_path: Path) -> None:
-    if given.get("fine_tuning__method") == "weighted":
-        without = {key: value for key, value in PLAIN.items() if key != "selection.margin"}
-        config = read_config(None, {**without, "fine_tuning.method": "weighted"}, ImproveConfig)
+    if given.get("fine_tuning__method") in ("weighted", "nft"):
+        without = {key: value for key, value in PLAIN.items() if key not in ("selection.margin", "selection.threshold", "fine_tuning.caption_dropout")}
+        config = read_config(None, {**without, **{key.replace("__", "."): value for key, value in given.items()}}, ImproveConfig)
         result = run_improve(config, tmp_path, taxonomy=load_sandbox_taxonomy(), quiet=True)
     else:
         result = improve(tmp_path, **given)
     assert result["best_round"] == len(result["rounds"]) if "rounds" in given else result["best_round"] == 1
     examples = read_examples(tmp_path / "selected" / "round-1" / "examples.jsonl")
+    if given.get("fine_tuning__method") == "nft":
+        other = read_examples(tmp_path / "unselected" / "round-1" / "examples.jsonl")
+        assert len(other) == len(examples) and min(one.weight for one in examples) < 1 < max(one.weight for one in examples)
+        assert {one.weight for one in other} == {1.0}
     if given.get("fine_tuning__method") == "dpo":
         other = read_examples(tmp_path / "unselected" / "round-1" / "examples.jsonl")
         assert len(other) == len(examples) and all(one.rejected is not None for one in [*examples, *other])

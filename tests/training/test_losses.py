@@ -187,6 +187,8 @@ def test_noise_levels_are_drawn_logit_normally_from_the_schedule() -> None:
     assert float(logits.std()) == pytest.approx(1, abs=0.05)
     shifted = 3 * levels / (1 + 2 * levels)  # the scheduler's shift moves them towards noise
     assert float(torch.stack([flow_level(shifted, source) for _ in range(1000)]).mean()) > 0.65
+    noisier = torch.stack([flow_level(levels, source, 1.5) for _ in range(4000)])
+    assert float(torch.logit(noisier.double(), eps=1e-4).mean()) == pytest.approx(1.5, abs=0.06)  # towards more noise
     again = [float(flow_level(levels, torch.Generator().manual_seed(7))) for _ in range(2)]
     assert again[0] == again[1]
 

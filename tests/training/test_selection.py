@@ -314,6 +314,8 @@ def test_a_selection_that_makes_no_sense_is_refused(wrong: dict[str, float]) -> 
         ("weighted", {"weighting": "nft", "temperature": 0.1}, "selection.temperature"),
         ("weighted", {"weighting": "nft", "threshold": 0.1, "budget": 3, "balance": "complexity", "ties": "first"}, None),
         ("sft", {"margin": 0.1, "top_k": 2, "ties": "first"}, None),
+        ("nft", {"threshold": 0.1, "margin": 0.1}, "selection.threshold, selection.margin"),
+        ("nft", {"budget": 10, "balance": "complexity"}, None),
     ],
 )
 def test_keys_without_effect_are_named(method: str, keys: dict[str, object], named: str | None) -> None:

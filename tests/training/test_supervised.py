@@ -182,6 +182,27 @@ def test_what_is_drawn_comes_nearer_to_what_was_learnt(folder: Folder, tmp_path:
     assert off[1] < off[0] * 0.5, off
 
 
+@pytest.mark.parametrize("kind", ["sd", "sd3"])
+def test_nft_moves_towards_good_pictures_and_away_from_bad_ones(kind: str, folder: Folder, tmp_path: Path) -> None:
+    """At one half nothing is learnt; above it the error on the same picture falls, below it rises."""
+    given = {"fine_tuning.method": "nft", "lora.rank": 0, "fine_tuning.updates": 8, "fine_tuning.batch_size": 4}
+    examples = make_examples(tmp_path / "examples")
+    probe = configure(**{"lora.rank": 0, "fine_tuning.updates": 1, "fine_tuning.batch_size": 4, "fine_tuning.caption_dropout": 0.0})
+    _, run, _ = train(kind, folder, tmp_path / "probe", probe, examples)
+    start, changes = run.metrics()[0]["loss"], {}
+    for weight in (0.0, 1.0, 2.0):
+        own = [replace(one, weight=weight) for one in examples]
+        config = configure(**given, **{"optimization.learning_rate": 3e-4})
+        trained, run, _ = train(kind, folder, tmp_path / f"{weight}", config, own)
+        if weight == 1:
+            assert max(abs(one["grad_norm"]) for one in run.metrics()[:1]) < 1e-6
+        model = load_model(trained.load, **trained.options)
+        again = TrainingRun(tmp_path / f"probe-{weight}", 1, quiet=True)
+        train_supervised(model, trained, examples, probe, again)  # type: ignore[arg-type]
+        changes[weight] = again.metrics()[0]["loss"] - start
+    assert changes[2.0] < -abs(changes[1.0]) - 1e-6 and changes[0.0] > abs(changes[1.0]) + 1e-6, changes
+
+
 def test_only_the_proportions_of_weights_count_and_what_weighs_nothing_teaches_nothing(folder: Folder, tmp_path: Path) -> None:
     examples = make_examples(tmp_path / "examples")
     config = configure(**{"fine_tuning.method": "weighted"})
@@ -256,9 +277,9 @@ def test_both_pictures_of_a_pair_are_asked_about_with_the_same_caption_noise_and
 # ---- passes, processes, interruption --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["sft", "weighted", "dpo"])
+@pytest.mark.parametrize("method", ["sft", "weighted", "dpo", "nft"])
 def test_small_passes_add_up_to_the_gradient_of_one(method: str, folder: Folder, tmp_path: Path) -> None:
-    examples = [replace(one, weight=1.0 + at) for at, one in enumerate(make_examples(tmp_path / "examples"))]
+    examples = [replace(one, weight=0.5 + at / 2) for at, one in enumerate(make_examples(tmp_path / "examples"))]
     found = []
     for micro in (None, 1, 3):
         given = {"fine_tuning.method": method, "optimization.micro_batch": micro, "fine_tuning.updates": 1}
@@ -285,6 +306,7 @@ INTERRUPTED = [
     ("dpo", 4, {"ema.decay": 0.9}),
     ("weighted", 0, {"optimization.weight_decay": 0.1}),
     ("dpo", 0, {}),
+    ("nft", 4, {"fine_tuning.noise_shift": 1.0}),
 ]
 
 
@@ -493,6 +515,8 @@ def test_a_round_with_other_adapters_is_refused(given: dict[str, Any], said: str
             for key, value in (("kl", 0.1), ("clip_range", 0.2), ("advantage_clip", 2.0), ("scale", "batch"), ("inner_updates", 2))
         ],
         ("sd", {"fine_tuning.dpo_beta": 100.0}, "fine_tuning.dpo_beta: it has no effect on sft"),
+        ("sd", {"fine_tuning.noise_shift": 1.0}, "fine_tuning.noise_shift: it has no effect on models that are no flows"),
+        ("sd3", {"fine_tuning.method": "nft", "fine_tuning.caption_dropout": 0.1}, "caption_dropout: it has no effect on nft"),
         ("sd", {"fine_tuning.method": "dpo", "fine_tuning.min_snr": 5.0}, "fine_tuning.min_snr: it has no effect on dpo"),
         ("sd3", {"fine_tuning.method": "dpo", "fine_tuning.caption_dropout": 0.1}, "caption_dropout: it has no effect on dpo"),
         ("sd3", {"fine_tuning.min_snr": 5.0}, "min_snr: it has no effect on flow models"),
@@ -513,6 +537,7 @@ def test_examples_that_lack_what_the_method_needs_are_refused(folder: Folder, tm
         ("dpo", without, "scene s1: dpo learns from a better and a worse picture"),
         ("weighted", [replace(examples[0], weight=-1.0)], "scene s0: a weight of -1"),
         ("weighted", [replace(examples[0], weight=0.0)], "all weights are 0"),
+        ("nft", [replace(examples[0], weight=3.0)], "scene s0: a weight of 3.0; with nft"),
     ):
         with pytest.raises(SpecError, match=said):
             train("sd3", folder, tmp_path / method, configure(**{"fine_tuning.method": method}), given)

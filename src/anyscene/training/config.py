@@ -213,6 +213,8 @@ class FineTuning(Section):
         noise_shift: flow models learn at noise levels of a logit-normal density (Stable Diffusion 3); above 0 at higher ones, where it is
             decided what a picture shows, below 0 at lower ones, where details are.
         dpo_beta: how strongly ``dpo`` is held to the model at the start.
+        nft_strength: of ``nft``: how far the implied good and bad models lie from the one at the start (beta there); below 1 each round
+            goes further.
         size: pixels of the shorter side to which pictures are brought, cropped to the nearest shape; None is the model's own size.
     """
 
@@ -223,6 +225,7 @@ class FineTuning(Section):
     min_snr: float | None = Field(default=5.0, gt=0)
     noise_shift: float = Field(default=0.0, ge=-5, le=5)
     dpo_beta: float = Field(default=2500.0, gt=0)
+    nft_strength: float = Field(default=0.1, gt=0)
     size: int | None = Field(default=None, ge=8)
 
 

@@ -95,10 +95,10 @@ def check_supervised(model: DiffusersModel, config: Learning) -> None:
         raise SpecError(f"{type(model.pipe.scheduler).__name__}: it has no noise levels to learn at")
     size_grid(model.pipe, denoiser).check(_target(model, denoiser, tuning.size), "fine_tuning.size")
     without_effect = {
-        "dpo": ("caption_dropout", "min_snr"),
+        "dpo": ("caption_dropout", "min_snr", "nft_strength"),
         "nft": ("caption_dropout", "min_snr", "dpo_beta"),
-        "sft": ("dpo_beta",),
-        "weighted": ("dpo_beta",),
+        "sft": ("dpo_beta", "nft_strength"),
+        "weighted": ("dpo_beta", "nft_strength"),
     }[tuning.method]
     unused = [f"optimization.{key}" for key in OF_REINFORCEMENT if key in config.optimization.model_fields_set]
     unused += [f"fine_tuning.{key}" for key in without_effect if key in tuning.model_fields_set]
@@ -241,7 +241,7 @@ class _Lesson:
             old = denoiser.clean(denoiser.ask(request).float(), latents, shares, self._kind)
         new = denoiser.clean(denoiser.ask(request, module=self._learner.module).float(), latents, shares, self._kind)
         good = torch.tensor([one.weight / 2 for one in examples], device=clean.device)
-        losses = ADVANTAGE_CLIP * nft_loss(new, old, clean, good, strength=1.0)
+        losses = ADVANTAGE_CLIP * nft_loss(new, old, clean, good, self._config.fine_tuning.nft_strength)
         return (losses * shares[0] if self._kind == "epsilon" else losses), {}
 
     def _encode(self, paths: Sequence[Path], size: Size) -> Tensor:
