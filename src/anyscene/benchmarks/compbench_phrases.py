@@ -22,8 +22,9 @@ _DETERMINERS = {"a", "an", "the", "its", "his", "her", "their", "this", "that", 
 _BE = frozenset("is are was were be been being am".split())
 _PREPOSITIONS = frozenset(
     (
-        "with without on in of at by for from to into onto over under above below behind beside near next inside outside between among against "
-        "through along across around off up down out upon during before after beneath amidst atop within toward towards like than as"
+        "with without on in of at by for from to into onto over under above below behind beside near next inside outside between among "
+        "against through along across around off up down out upon during before after beneath amidst atop within toward towards like than "
+        "as"
     ).split()
 )
 _BETWEEN = (
@@ -31,8 +32,8 @@ _BETWEEN = (
     | _PREPOSITIONS
     | frozenset(
         (
-            "and or but while has have had holds held sit sits sat stands stood lies hangs hung leads led there it they he she who which when "
-            "where so very both all together not also only just no"
+            "and or but while has have had holds held sit sits sat stands stood lies hangs hung leads led there it they he she who which "
+            "when where so very both all together not also only just no"
         ).split()
     )
 )

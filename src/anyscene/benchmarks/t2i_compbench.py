@@ -437,8 +437,8 @@ def _read_results(path: Path, items: Items, model: str) -> MetricScores:
         number, rest = divmod(len(answers), len(own))
         if rest or sorted(answers) != list(range(len(answers))):
             raise RecordError(
-                f"{file}: {len(answers):,} scores for {len(own):,} prompts: officially the numbers are 0, 1, 2, ... and there are as many pictures "
-                "of each; with some missing, no number can be told to belong to a prompt"
+                f"{file}: {len(answers):,} scores for {len(own):,} prompts: officially they are numbered 0, 1, 2, ... "
+                "with as many pictures of each; with some missing, no number can be told to belong to a prompt"
             )
         samples[number] = str(file)
         values = by_metric.setdefault(metric, {})
