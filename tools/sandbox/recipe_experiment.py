@@ -112,8 +112,7 @@ def of_distill(runs: Sequence[Path]) -> dict[str, Any]:
         taught = questions.any_of([skill for skill in result["chosen"] if skill in questions.members])
         for name, mask in (("taught", taught), ("elsewhere", ~taught)):
             own = mask & ~np.isnan(change)
-            scenes = questions.scene[own]
-            size = int(questions.scene.max()) + 1
+            scenes, size = questions.record[own], questions.records
             sums[name].append((np.bincount(scenes, change[own], size), np.bincount(scenes, minlength=size).astype(float)))
     for name, each in sums.items():
         draws = np.random.default_rng(0).integers(0, len(each[0][0]), (RESAMPLES, len(each[0][0])))
