@@ -49,7 +49,7 @@ def dino(tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("vit-tiny", {"size": 32, "patch": 8}), ("convnext", {"size": 32}), ("resnet", {"size": 48}), ("vit-tiny", {"size": 48, "patch": 16})],
+    [("vit-tiny", {"size": 32, "patch": 8}), ("regnet", {"size": 32}), ("resnet", {"size": 48}), ("vit-tiny", {"size": 48, "patch": 16})],
 )
 def test_a_network_is_the_same_after_a_save(name, options, tmp_path):
     network = make_network(name, **options, seed=3)
@@ -99,7 +99,7 @@ def test_a_pretrained_network_of_a_folder_keeps_its_body_and_gets_one_output(tmp
         ("timm:", {}, SpecError, "no such backbone"),
         ("vit-tiny", {"size": 30, "patch": 16}, SpecError, "not a multiple"),
         ("resnet", {"size": 32, "patch": 4}, SpecError, "patch=4 has no effect"),
-        ("convnext", {"size": 8}, SpecError, "too small"),
+        ("regnet", {"size": 8}, SpecError, "too small"),
         ("transformers:/nowhere/at-all", {}, ModelError, "cannot be loaded"),
     ],
 )

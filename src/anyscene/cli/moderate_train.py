@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 TRAIN = """Train a detector of generated pictures.
 
-Backbones: vit-tiny, vit-small and vit-base from scratch, convnext and resnet for tiny pictures, transformers:NAME and timm:NAME pretrained,
+Backbones: vit-tiny, vit-small and vit-base from scratch, regnet and resnet for tiny pictures, transformers:NAME and timm:NAME pretrained,
 frozen:NAME (a linear model on the features of CLIP or DINOv2), hand (a linear model on the audit's features, as a baseline). Real and
 generated pictures come in equal numbers and are augmented alike. The threshold is set on validation photographs at a stated false-positive
 rate; too few of them for it are refused. Stopped at any moment, the same command goes on and ends in the same weights.

@@ -1,7 +1,7 @@
 """What looks at a picture and gives a number: networks from scratch or pretrained, and linear models on fixed features.
 
     vit-tiny, vit-small, vit-base   vision transformers from scratch, for any picture and patch size (transformers)
-    convnext, resnet                small convolutional networks from scratch, for tiny pictures (transformers)
+    regnet, resnet                  small convolutional networks from scratch, for tiny pictures: regnet looks closely, resnet is fast
     transformers:NAME               pretrained: a folder, or a name on the hub
     timm:NAME                       a network of timm, with its weights unless pretrained is off
     frozen:NAME                     logistic regression on the features of a network that stays as it is: CLIP, DINOv2
@@ -171,13 +171,14 @@ def _from_scratch(name: str, size: int | None, patch: int | None) -> tuple[nn.Mo
     _refuse(name, patch=patch)
     if side < 16:
         raise SpecError(f"backbone {name!r}: size {side} is too small; at least 16")
-    if name == "convnext":
-        config = t.ConvNextConfig(hidden_sizes=[32, 64, 128], depths=[2, 2, 2], num_stages=3, patch_size=2, num_labels=1)
-        return t.ConvNextForImageClassification(config), {"size": side}
+    if name == "regnet":  # no pooling before the first stage: what gives a tiny picture away is a pixel wide
+        widths = {"embedding_size": 32, "hidden_sizes": [32, 64, 128], "depths": [1, 2, 1], "groups_width": 16}
+        config = t.RegNetConfig(**widths, layer_type="x", downsample_in_first_stage=False, num_labels=1)
+        return t.RegNetForImageClassification(config), {"size": side}
     if name == "resnet":
         config = t.ResNetConfig(embedding_size=32, hidden_sizes=[32, 64, 128], depths=[1, 1, 1], layer_type="basic", num_labels=1)
         return t.ResNetForImageClassification(config), {"size": side}
-    known = f"{', '.join(f'vit-{one}' for one in VIT)}, convnext, resnet, transformers:NAME, timm:NAME, frozen:NAME, hand"
+    known = f"{', '.join(f'vit-{one}' for one in VIT)}, regnet, resnet, transformers:NAME, timm:NAME, frozen:NAME, hand"
     raise SpecError(f"backbone {name!r}: there is no such backbone; there are {known}")
 
 
