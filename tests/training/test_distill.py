@@ -109,7 +109,7 @@ def test_the_budget_is_exact_and_every_lesson_is_a_picture_of_the_teacher_that_p
         opened = open_run(part)
         assert opened.model["name"] == "sandbox:renderer"
         passed |= {str(one.record["id"]): one for one in marked(opened, "sandbox:pixels", 0.5)[0]}
-    assert all(one.path.read_bytes() == passed[one.scene].path.read_bytes() for one in examples)
+    assert all(one.path.read_bytes() == passed[one.scene].paths[0].read_bytes() for one in examples)
     assert {one.caption for one in examples} == {str(passed[one.scene].record["caption"]) for one in examples}
 
 

@@ -324,7 +324,11 @@ def test_a_run_that_is_killed_again_and_again_ends_as_an_unbroken_one(tmp_path: 
 )
 def test_other_ways_to_learn_go_through_the_whole_run(given: dict[str, Any], tmp_path: Path) -> None:
     if given.get("fine_tuning__method") in ("weighted", "nft"):
-        without = {key: value for key, value in PLAIN.items() if key not in ("selection.margin", "selection.threshold", "fine_tuning.caption_dropout")}
+        without = {
+            key: value
+            for key, value in PLAIN.items()
+            if key not in ("selection.margin", "selection.threshold", "fine_tuning.caption_dropout")
+        }
         config = read_config(None, {**without, **{key.replace("__", "."): value for key, value in given.items()}}, ImproveConfig)
         result = run_improve(config, tmp_path, taxonomy=load_sandbox_taxonomy(), quiet=True)
     else:

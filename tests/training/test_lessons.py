@@ -72,8 +72,8 @@ def test_a_teacher_without_flaws_paints_as_many_scenes_as_the_budget_has(tmp_pat
     found = lessons_of(tmp_path, teacher, Teaching(budget=25))
     assert len(found.lessons) == 25 == teacher.made
     counts = found.counts
-    assert counts == {**dict.fromkeys(counts, 0), "looked": 250, "painted": 25, "passed": 25, "budget": 25, "kept": 25}
-    assert all(one.path.is_file() and one.score > 0.9 for one in found.lessons)
+    assert counts == {**dict.fromkeys(counts, 0), "looked": 250, "painted": 25, "passed": 25, "budget": 25, "kept": 25, "pictures": 25}
+    assert all(one.paths[0].is_file() and one.score > 0.9 for one in found.lessons)
     assert min(int(one["index"]) for one in found.records) >= 100
     assert [one.name for one in tmp_path.iterdir()] == ["part-000"]
 
@@ -92,7 +92,7 @@ def test_pictures_that_fail_are_dropped_counted_and_replaced(tmp_path: Path) -> 
         from anyscene.media import read_media
 
         questions = questions_of(one.record, ("yes_no",))
-        answers = judge.answer(read_media(one.path, "image"), questions)
+        answers = judge.answer(read_media(one.paths[0], "image"), questions)
         right = [said.p_yes if asked.answer == "yes" else 1 - said.p_yes for asked, said in zip(questions, answers, strict=True)]  # type: ignore[operator]
         assert min(right) >= 0.5
 
@@ -153,8 +153,8 @@ def test_a_run_that_was_stopped_after_any_part_ends_with_the_same_lessons_and_pa
             shutil.copytree(one, broken / one.name)
         teacher = Counting(**HALF)
         again = lessons_of(broken, teacher, how)
-        assert [(one.record["id"], one.path.read_bytes()) for one in again.lessons] == [
-            (one.record["id"], one.path.read_bytes()) for one in whole.lessons
+        assert [(one.record["id"], one.paths[0].read_bytes()) for one in again.lessons] == [
+            (one.record["id"], one.paths[0].read_bytes()) for one in whole.lessons
         ]
         assert again.counts == whole.counts
         assert teacher.made == sum(json.loads((one / "run.json").read_text())["scenes"]["n"] for one in parts[kept:])
@@ -240,3 +240,13 @@ def test_a_folder_by_index_is_of_any_scenes_whatever(folder: Path, tmp_path: Pat
     for number in range(5):
         shutil.copy(folder / f"{number}.png", place / f"{number:06d}.png")
     assert with_pictures(rows, 100, FolderModel(str(place))) == []
+
+
+def test_so_many_pictures_of_a_scene_are_kept_the_best_first(tmp_path: Path) -> None:
+    run = painting(Counting(**{**PERFECT, "swap": 0.2})).evaluate(tmp_path / "run", rows(0, 12), 3)
+    everything, counts = marked(run, "sandbox:pixels", 0.5, keep=3)
+    one, _ = marked(run, "sandbox:pixels", 0.5)
+    assert sum(len(lesson.paths) for lesson in everything) == counts["passed"] > len(everything)
+    assert [lesson.paths[:1] for lesson in everything] == [lesson.paths for lesson in one]
+    two = lessons_of(tmp_path / "lessons", Counting(**PERFECT), Teaching(budget=5, samples=3, keep=2))
+    assert two.counts["kept"] == 5 and two.counts["pictures"] == 10 == sum(len(lesson.examples) for lesson in two.lessons)

@@ -176,6 +176,7 @@ class _Run:
         chosen = _chosen(gaps, self.config.exam)
         found: dict[str, Any] = {"chosen": [one.skill for one in chosen], "gap": [one.to_dict() for one in gaps]}
         if chosen:
+            self._warn_of_unasked(found["chosen"])
             weights = {one.skill: one.weight for one in chosen}
             lessons = self._lessons(rows, start, weights, teacher)
             found["lessons"] = lessons.counts
@@ -258,6 +259,14 @@ class _Run:
         values = [self._values(one) for one in (a, b)]
         return compare_skills(ask(a.records, self.names), *values, level=exam.level, least=exam.least)
 
+    def _warn_of_unasked(self, chosen: Sequence[str]) -> None:
+        """What no held-out question asks for cannot be shown to be learnt."""
+        there = ask(open_run(self.out / BEFORE).records, self.names).members
+        missing = [skill for skill in chosen if skill not in there]
+        if missing:
+            told = "take wider scenes, or another held_out.key, to see it learnt"
+            say(f"no held-out question asks for {', '.join(missing)}; {told}", quiet=self.quiet)
+
     def _values(self, run: EvaluationRun, judge: Judge | None = None) -> Floats:
         return question_values(scores_of(run, (judge or self.judges[0]).name))
 
@@ -277,7 +286,7 @@ class _Run:
             result = {"trained": False, **_read(self.out / GAP), "conclusion": claimed["sentence"], "claim": claimed}
             write_atomic(self.out / RESULT, json_text(result))
             audit.require_clean()
-        examples = [one.example for one in lessons.lessons]
+        examples = [one for lesson in lessons.lessons for one in lesson.examples]
         if self.config.fine_tuning.method == "dpo":
             say("lessons: the student's own pictures, to be preferred less", quiet=self.quiet)
             examples = preferred(self.out / LESSONS / "student", lessons.lessons, self._painting(student))
@@ -461,7 +470,10 @@ def _change(one: Mapping[str, Any]) -> str:
 
 
 def _conclusion(result: Mapping[str, Any]) -> str:
-    said = [f"On held-out scenes, at what was taught ({', '.join(result['chosen'])}): {_change(result['taught'])}."]
+    shown = [skill for skill in result["chosen"] if skill not in result["not_asked"]]
+    said = [f"On held-out scenes, at what was taught ({', '.join(shown) or 'none of it is asked there'}): {_change(result['taught'])}."]
+    if shown and result["not_asked"]:
+        said.append(f"{', '.join(result['not_asked'])}: taught too, but no held-out question asks for it.")
     said.append(f"Elsewhere: {_change(result['elsewhere'])}.")
     others = [one for one in result["skills"] if not one["taught"] and one["difference"] is not None]
     lost = [one for one in others if one["claim"] == WORSE]

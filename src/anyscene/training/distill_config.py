@@ -37,7 +37,8 @@ class Teaching(Section):
     Attributes:
         budget: captions that are learnt from, exactly.
         threshold: the judge must give at least this probability to the right answer of every yes/no question about a picture.
-        samples: pictures that the teacher makes of a scene; the best of those that pass is taken.
+        samples: pictures that the teacher makes of a scene.
+        keep: of those that pass, so many are learnt from, the best ones.
         look: new scenes that are looked at for each that is taken.
         others: share of the lessons that are scenes as they come, so that what is not taught is not forgotten.
         tries: scenes that the teacher may paint for each lesson, on average; then the budget stays short.
@@ -46,6 +47,7 @@ class Teaching(Section):
     budget: int = Field(default=800, ge=1)
     threshold: float = Field(default=0.5, ge=0, le=1)
     samples: int = Field(default=1, ge=1)
+    keep: int = Field(default=1, ge=1)
     look: int = Field(default=10, ge=1)
     others: float = Field(default=0.2, ge=0, lt=1)
     tries: float = Field(default=3.0, ge=1)
@@ -92,6 +94,10 @@ class DistillConfig(Learning):
     def _check(self) -> DistillConfig:
         if self.fine_tuning.method in ("weighted", "nft"):
             raise ValueError("fine_tuning.method weighted or nft: all lessons passed the same questions and weigh alike; take sft, or dpo")
+        if self.lessons.keep > self.lessons.samples:
+            raise ValueError(f"lessons.keep {self.lessons.keep}: the teacher makes {self.lessons.samples} (lessons.samples) of each scene")
+        if self.lessons.keep > 1 and self.fine_tuning.method == "dpo":
+            raise ValueError("lessons.keep: dpo learns from one pair of each scene; leave it at 1")
         if not self.held_out.n:
             raise ValueError("held_out.n = 0: without held-out scenes nothing could be said of the student; give it some")
         if self.held_out.judge is not None or self.held_out.judge_options:

@@ -72,22 +72,22 @@ class Painting:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """A scene with a picture that passed.
+    """A scene with the pictures of it that passed and are learnt from.
 
     Attributes:
         record: of the scene.
-        path: of the picture.
-        score: mean probability of its right answers.
+        paths: of the pictures, the best first.
+        score: mean probability of the right answers of the best.
     """
 
     record: Record
-    path: Path
+    paths: tuple[Path, ...]
     score: float
 
     @property
-    def example(self) -> Example:
-        """To learn from."""
-        return Example(str(self.record["id"]), str(self.record["caption"]), self.path)
+    def examples(self) -> list[Example]:
+        """To learn from, the best first."""
+        return [Example(str(self.record["id"]), str(self.record["caption"]), path) for path in self.paths]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +96,8 @@ class Lessons:
 
     Attributes:
         lessons: at most as many as the budget.
-        counts: ``budget``, ``kept``, ``short``; of scenes ``looked`` at and ``painted``; of pictures how many ended as each of `FATES`, and
-            ``spare``, which passed and were not needed.
+        counts: ``budget``, ``kept``, ``short``; ``pictures`` that are learnt from; of scenes ``looked`` at and ``painted``; of pictures how
+            many ended as each of `FATES`, and ``spare``, which passed and were not needed.
     """
 
     lessons: tuple[Lesson, ...]
@@ -143,7 +143,7 @@ def make_lessons(folder: Path, draw: Callable[[int, int], Drawn], painting: Pain
                 quiet=painting.quiet,
             )
             run = painting.evaluate(folder / f"part-{part:03d}", drawn.records, how.samples)
-            found, fates = marked(run, painting.judge.name, how.threshold)
+            found, fates = marked(run, painting.judge.name, how.threshold, how.keep)
             kept += found
             counts["painted"] += len(drawn.records)
             for fate, number in fates.items():
@@ -151,26 +151,31 @@ def make_lessons(folder: Path, draw: Callable[[int, int], Drawn], painting: Pain
         part += 1
     lessons = tuple(kept[: how.budget])
     short = how.budget - len(lessons)
-    counts |= {"budget": how.budget, "kept": len(lessons), "short": short, "spare": counts["passed"] - len(lessons)}
+    pictures = sum(len(one.paths) for one in lessons)
+    counts |= {"budget": how.budget, "kept": len(lessons), "pictures": pictures, "short": short, "spare": counts["passed"] - pictures}
     return Lessons(lessons, counts)
 
 
-def marked(run: EvaluationRun, judge: str, threshold: float) -> tuple[list[Lesson], dict[str, int]]:
-    """The best picture of each scene that passes, and what became of all.
+def marked(run: EvaluationRun, judge: str, threshold: float, keep: int = 1) -> tuple[list[Lesson], dict[str, int]]:
+    """The best ``keep`` pictures of each scene of those that pass, and what became of all.
 
     A picture passes if the judge gives at least ``threshold`` to the right answer of each yes/no question about it, foils among them. One
     with an unanswered question is not known to pass.
     """
     counts = dict.fromkeys(FATES, 0)
-    best: dict[str, Lesson] = {}
+    passed: dict[str, list[tuple[float, Path]]] = {}
+    records: dict[str, Record] = {}
     for record, path, values in _values(run, judge):
         fate = _fate(path, values, threshold)
         counts[fate] += 1
         if path is not None and fate == "passed":
-            lesson = Lesson(record, path, math.fsum(values) / len(values))
-            if record["id"] not in best or lesson.score > best[record["id"]].score:
-                best[record["id"]] = lesson
-    return list(best.values()), counts
+            records[record["id"]] = record
+            passed.setdefault(record["id"], []).append((math.fsum(values) / len(values), path))
+    found = []
+    for scene, pictures in passed.items():
+        pictures.sort(key=lambda one: -one[0])  # of equals the first sample
+        found.append(Lesson(records[scene], tuple(path for _, path in pictures[:keep]), pictures[0][0]))
+    return found, counts
 
 
 def _values(run: EvaluationRun, judge: str) -> Iterator[tuple[Record, Path | None, list[float]]]:
@@ -211,7 +216,7 @@ def preferred(folder: Path, lessons: Sequence[Lesson], painting: Painting) -> li
     for lesson in lessons:
         path, score = own.get(lesson.record["id"], (None, math.inf))
         if path is not None and score < lesson.score:
-            found.append(replace(lesson.example, rejected=path))
+            found.append(replace(lesson.examples[0], rejected=path))
     return found
 
 
