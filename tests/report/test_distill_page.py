@@ -104,7 +104,7 @@ def test_what_is_missing_is_a_dash_and_no_zero() -> None:
 def test_the_gap_says_what_was_chosen_and_what_was_met_too_seldom() -> None:
     text = contents(result())
     table = text.split("What the teacher does better")[-1]
-    assert "<td>chosen</td>" in table and "too few scenes" in table and "−2.0" in table and "0.600" in table
+    assert ">chosen</td>" in table and "too few scenes" in table and "−2.0" in table and "0.600" in table
 
 
 def test_lessons_are_counted_to_the_last_and_what_is_short_is_said() -> None:

@@ -92,7 +92,7 @@ def _learnt(result: Mapping[str, Any]) -> Markup:
             _between(one),
             _value((before.get(one["skill"]) or {}).get("difference"), points),
             _value((after.get(one["skill"]) or {}).get("difference"), points),
-            el("td", one["claim"]),
+            el("td", one["claim"], class_="number"),
         ]
         name = skill_label(one["skill"])
         lines.append(el("tr", el("th", el("b", name) if one["taught"] else name, scope="row", dir="auto"), cells))
@@ -121,7 +121,7 @@ def _pooled(name: str, words: str, result: Mapping[str, Any]) -> Markup:
         _value(one["difference"], points, "number main"),
         _between(one),
         *(_value(gap.get("difference"), points) for gap in gaps),
-        el("td", one["claim"]),
+        el("td", one["claim"], class_="number"),
     ]
     return el("tr", el("th", words, scope="row"), cells, class_="headline")
 
@@ -142,7 +142,7 @@ def _gap(result: Mapping[str, Any]) -> Markup:
             _value(one["own"], points),
             _value(one["p_adjusted"], p_words),
             el("td", count(one["n"]), class_="number"),
-            el("td", "chosen" if picked else "too few scenes" if one["p_adjusted"] is None else ""),
+            el("td", "chosen" if picked else "too few scenes" if one["p_adjusted"] is None else "", class_="number"),
         ]
         lines.append(el("tr", el("th", el("b", name) if picked else name, scope="row", dir="auto"), cells))
     columns = ("Skill", "Student", "Teacher", "Difference", "Interval", "Its own", "p (Holm)", "Scenes", "")
