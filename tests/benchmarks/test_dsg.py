@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from anyscene.benchmarks import DsgScores, read_dsg_answers, read_dsg_questions, score_dsg
+from anyscene.benchmarks import DsgScores, Replies, Reply, load_benchmark, read_dsg_answers, read_dsg_questions, score_dsg
+from anyscene.benchmarks.propositions import graph_of_tuples
 from anyscene.errors import RecordError, SpecError
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "dsg"
@@ -176,7 +177,7 @@ def test_files_of_others_are_refused_in_one_line(tmp_path: Path) -> None:
         read_dsg_questions(write_questions(tmp_path / "b.csv", [("tifa_1", "one", "0")]))
     with pytest.raises(RecordError, match=r"line 2: question_id 'x'"):
         read_dsg_answers(write_answers(tmp_path / "c.csv", [("tifa_1", "x", "yes")]))
-    with pytest.raises(RecordError, match="holds no answers"):
+    with pytest.raises(RecordError, match="holds no rows"):
         read_dsg_answers(write_answers(tmp_path / "d.csv", []))
     (tmp_path / "e.csv").write_bytes(b"\xff\xfe\x00binary")
     with pytest.raises(RecordError, match="cannot be read as CSV"):
@@ -272,6 +273,80 @@ def test_a_model_that_was_judged_on_one_part_is_scored_on_that_part(judge: str, 
     assert (round(found.columns["library"], 2), round(found.columns["no_dependency"], 2)) == (library, no_dependency)
 
 
+# ---- through records, with answers of any judge -----------------------------------------------------------------------------
+
+DSG = load_benchmark("dsg")
+
+
+@needs_data
+@pytest.mark.parametrize("judge", PUBLISHED)
+def test_published_scores_come_out_of_the_importer_too(judge: str) -> None:
+    items = DSG.import_items(DATA / "dsg-1k-anns.csv")
+    found = DSG.score(items, DSG.read_evidence(DATA / f"{judge}_dsg.csv", items, model="sd2dot1"))
+    expected = PUBLISHED[judge]
+    columns, categories = found.official.columns, found.official.by["category"]
+    assert [round(categories[category].value or 0, 1) for category in ORDER] == expected["by_category"]
+    assert {name: round(columns[name].value or 0, 1 if name == "no_dependency" else 2) for name in columns} == {
+        name: value for name, value in expected.items() if name != "by_category"
+    }
+    fixed = score_dsg(
+        read_dsg_questions(DATA / "dsg-1k-anns.csv", "fixed"), read_dsg_answers(DATA / f"{judge}_dsg.csv", "sd2dot1"), compat="fixed"
+    )
+    assert {name: one.value for name, one in found.fixed.columns.items()} == pytest.approx(fixed.columns)
+    ends = found.official.headline
+    assert ends.low is not None and ends.high is not None and (ends.high - ends.low) / 2 == pytest.approx(1.75, abs=0.2)
+    assert found.counts.items_scored == 1059 and not found.judge_note
+
+
+@needs_data
+def test_every_fault_of_the_released_file_is_counted() -> None:
+    items = DSG.import_items(DATA / "dsg-1k-anns.csv")
+    notes = {note.what.split(",")[0].split(";")[0]: note.count for note in items.notes}
+    assert notes == {
+        "dependencies with a part that is no number": 10,
+        "dependencies on later questions": 48,
+        "prompts whose questions depend on each other in a circle": 3,
+        "dependencies of a question on itself": 44,
+        "dependencies on questions that are not there": 8,
+        "prompts whose questions are not numbered from 1 without a gap": 1,
+    }
+    assert sum(extra["malformed"] for extra in items.extras.values()) == 8
+    assert (len(items.records), sum(len(record["questions"]) for record in items.records)) == (1060, 8182)
+
+
+def test_the_faults_of_the_code_are_weighed_one_by_one(tmp_path: Path) -> None:
+    questions: list[Row] = [("tifa_1", 1, "0"), ("tifa_1", 2, "1, right"), ("tifa_2", 1, "0"), ("tifa_2", 2, "0"), ("tifa_3", 1, "0")]
+    items = DSG.import_items(write_questions(tmp_path / "q.csv", questions))
+    answers = [("tifa_1", 1, "no"), ("tifa_1", 2, "yes"), ("tifa_2", 1, "Yes."), ("tifa_2", 2, "yes")]
+    found = DSG.score(items, DSG.read_evidence(write_answers(tmp_path / "a.csv", answers), items))
+    assert found.official.headline.value == pytest.approx(100 * (0.5 + 0.5 + 0) / 3)
+    assert found.fixed.headline.value == pytest.approx(100 * (0 + 1) / 2)
+    effects = {one.name: one.effect for one in found.faults}
+    assert effects == pytest.approx({"malformed-dependencies": 50 / 3, "exact-yes": -50 / 3, "silence-is-zero": -50 / 3})
+
+
+def test_samples_of_a_prompt_are_a_mean_and_other_judges_are_named(tmp_path: Path) -> None:
+    items = DSG.import_items(write_questions(tmp_path / "q.csv", [("tifa_1", 1, "0"), ("tifa_1", 2, "1")]))
+    said = {
+        ("tifa_1", 0): {"q1": Reply("Yes", 0.9), "q2": Reply("No", 0.1)},
+        ("tifa_1", 1): {"q1": Reply("No", 0.3), "q2": Reply("Yes", 0.8)},
+    }
+    found = DSG.score(items, Replies(said, "m", "some:judge", samples=2))
+    assert (found.official.headline.value, found.official.columns["no_dependency"].value) == (25.0, 50.0)
+    assert found.fixed.headline.value == 25.0 and "not the published judge" in found.judge_note
+
+
+def test_tuples_become_a_graph() -> None:
+    graph, elements = graph_of_tuples(
+        ["attribute - color (cube, dark, red)", "entity - whole (cube)", "relation - spatial (Cube, box, on)", "global - - (noir)", "other"]
+    )
+    assert [one["name"] for one in graph["objects"]] == ["cube", "box"]
+    assert graph["objects"][0]["attributes"] == [{"type": "color", "value": "dark, red"}]
+    assert graph["relations"] == [{"subject": "o0", "predicate": "on", "object": "o1"}]
+    assert graph["scene_attributes"] == [{"type": "global", "value": "noir"}]
+    assert elements == [["o0.a0"], ["o0"], ["r0"], ["s0"], []]
+
+
 # ---- the command -----------------------------------------------------------------------------------------------------------
 
 
@@ -281,15 +356,14 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_command_prints_json_and_a_table(tmp_path: Path) -> None:
     files = [
-        "--questions",
+        "--items",
         str(write_questions(tmp_path / "q.csv", [("tifa_1", 1, "0"), ("tifa_1", 2, "1")])),
-        "--answers",
         str(write_answers(tmp_path / "a.csv", [("tifa_1", 1, "yes"), ("tifa_1", 2, "no")])),
     ]
     found = json.loads(command(*files, "--json").stdout)
-    assert {"library", "in_place", "fixpoint", "no_dependency", "paper", "micro", "all_correct", "by_category"} <= set(found)
-    assert found["library"] == 50.0
+    assert found["official"]["headline"]["value"] == 50.0
+    assert set(found["official"]["columns"]) == {"library", "in_place", "fixpoint", "no_dependency", "paper", "micro", "all_correct"}
     table = command(*files).stdout
-    assert "50.00" in table and "all_correct" in table and "1 prompts, 0 without answers" in table
+    assert "50.00" in table and "all_correct" in table and "1 of 1 items scored" in table and "silence-is-zero" in table
     wrong = command(*files, "--model", "unheard-of")
     assert wrong.returncode == 1 and len(wrong.stderr.splitlines()) == 1 and "m" in wrong.stderr and not wrong.stdout

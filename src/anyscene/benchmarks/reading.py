@@ -41,7 +41,7 @@ def read_bytes(path: Path) -> bytes:
     """
     try:
         if not path.is_file():
-            raise RecordError(f"{path}: {'not a regular file' if path.exists() else 'No such file'}")
+            raise RecordError(f"{path}: {'not a regular file' if path.exists() else 'No such file or directory'}")
         if (size := path.stat().st_size) > MAX_BYTES:
             raise RecordError(f"{path}: {size:,} bytes; a file of a benchmark has at most {MAX_BYTES:,}")
         data = path.read_bytes()

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from anyscene import __version__
-from anyscene.benchmarks.benchmark import BenchmarkResult, Items, Note, Replies, Reply, load_benchmark
+from anyscene.benchmarks.benchmark import BenchmarkResult, Items, Note, load_benchmark
+from anyscene.benchmarks.evidence_json import evidence_from_json, evidence_to_json
 from anyscene.benchmarks.reading import field, json_value
 from anyscene.errors import RecordError
-from anyscene.judges.protocol import STATUSES
 from anyscene.runs import write_atomic
 
 __all__ = ["environment", "read_result", "result_document", "write_result"]
@@ -50,7 +50,7 @@ def result_document(
 
     Args:
         items: of the benchmark.
-        evidence: `Replies`, or a benchmark's own kind with a ``to_dict``.
+        evidence: what it was computed from, with the items.
         result: computed from these two.
         seed: of the intervals.
         run: ``model``, ``judge``, ``settings`` and ``media`` where the pictures were made here.
@@ -72,7 +72,7 @@ def result_document(
             "extras": items.extras,
             "notes": [asdict(one) for one in items.notes],
         },
-        "evidence": _replies_to_json(evidence) if isinstance(evidence, Replies) else evidence.to_dict(),
+        "evidence": evidence_to_json(evidence),
     }
 
 
@@ -92,7 +92,7 @@ def read_result(path: Path) -> tuple[Items, Any, dict[str, Any]]:
     if not isinstance(found, dict) or found.get("kind") != KIND:
         raise RecordError(f"{path}: no result of a benchmark; give the result.json of anyscene bench run, or a run's folder")
     name, own = field(found, "benchmark", str, where), field(found, "items", dict, where)
-    benchmark = load_benchmark(name)
+    load_benchmark(name)  # refuses a name that there is not
     try:
         notes = tuple(Note(one["what"], one["count"], tuple(one["examples"])) for one in field(own, "notes", list, where))
         items = Items(name, tuple(field(own, "records", list, where)), field(own, "extras", dict, where), notes)
@@ -102,48 +102,4 @@ def read_result(path: Path) -> tuple[Items, Any, dict[str, Any]]:
     if wrong:
         raise RecordError(f"{path}: its items were changed; they are not those that it was made from")
     given = field(found, "evidence", dict, where)
-    if benchmark.about.evidence == "answers":
-        return items, _replies_from_json(given, where), found
-    reader = benchmark.evidence_from_dict  # type: ignore[attr-defined]
-    return items, reader(given), found
-
-
-def _replies_to_json(replies: Replies) -> dict[str, Any]:
-    answers = []
-    for (record, sample), own in sorted(replies.by_media.items()):
-        for id, reply in own.items():
-            row: dict[str, Any] = {"id": record, "sample": sample, "question": id, **asdict(reply)}
-            answers.append({key: value for key, value in row.items() if value is not None and value != ()})
-    return {
-        "model": replies.model,
-        "judge": replies.judge,
-        "samples": replies.samples,
-        "notes": [asdict(one) for one in replies.notes],
-        "pictures": [[record, sample] for record, sample in sorted(replies.by_media)],
-        "answers": answers,
-    }
-
-
-def _replies_from_json(given: Mapping[str, Any], where: str) -> Replies:
-    by_media: dict[tuple[str, int], dict[str, Reply]] = {}
-    samples = field(given, "samples", int, where)
-    for pair in field(given, "pictures", list, where):
-        if not isinstance(pair, list) or len(pair) != 2 or not isinstance(pair[0], str) or type(pair[1]) is not int:
-            raise RecordError(f"{where}: a picture must be [id, sample], not {str(pair)[:60]}")
-        by_media[pair[0], pair[1]] = {}
-    for number, row in enumerate(field(given, "answers", list, where), 1):
-        place = f"{where}, answer {number}"
-        key = (field(row, "id", str, place), field(row, "sample", int, place))
-        status, p_yes = field(row, "status", str, place), row.get("p_yes")
-        shares = row.get("probabilities", [])
-        for value in (*([] if p_yes is None else [p_yes]), *(shares if isinstance(shares, list) else [None])):
-            if type(value) not in (int, float) or not 0 <= value <= 1 + 1e-6:
-                raise RecordError(f"{place}: {str(value)[:40]} is no probability")
-        if status not in STATUSES:
-            raise RecordError(f"{place}: status {status[:40]!r}; it must be one of {', '.join(STATUSES)}")
-        own = by_media.setdefault(key, {})
-        if field(row, "question", str, place) in own:
-            raise RecordError(f"{place}: question {row['question']} of {key[0]}, sample {key[1]} is answered twice")
-        own[row["question"]] = Reply(row.get("text"), p_yes, status, tuple(shares), row.get("mapped"))
-    notes = tuple(Note(one["what"], one["count"], tuple(one["examples"])) for one in field(given, "notes", list, where))
-    return Replies(by_media, field(given, "model", str, where), field(given, "judge", str, where), samples, notes)
+    return items, evidence_from_json(given, where), found

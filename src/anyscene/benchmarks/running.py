@@ -22,6 +22,7 @@ from anyscene.runs import write_atomic
 __all__ = [
     "FORMS",
     "RESULT",
+    "check_answerable",
     "items_of",
     "judge_benchmark",
     "paint_benchmark",
@@ -34,6 +35,20 @@ __all__ = [
 RESULT = "result.json"
 FORMS = ("yes_no", "choice", "open")
 """Questions of a benchmark are asked in whatever form they have."""
+
+_ALSO_BY_ANSWERS = ("geneval", "t2i-compbench")
+"""Scored from boxes or score files, and in place of them from answers to the questions that the items are given."""
+
+
+def check_answerable(name: str) -> None:
+    """Refuses a benchmark that cannot be scored from a judge's answers.
+
+    Raises:
+        SpecError: it is one.
+    """
+    about = load_benchmark(name).about
+    if about.evidence != "answers" and name not in _ALSO_BY_ANSWERS:
+        raise SpecError(f"{name} is scored from {about.evidence}, not from a judge's answers; see: anyscene bench score {name} --help")
 
 
 def items_of(name: str, path: Path, limit: int | None = None) -> Items:
@@ -158,8 +173,7 @@ def score_benchmark_run(folder: Path, judge: str | None = None, *, seed: int = 0
     """
     run, items = run_items(folder)
     benchmark = load_benchmark(items.benchmark)
-    if benchmark.about.evidence != "answers":
-        raise SpecError(f"{items.benchmark} is scored from {benchmark.about.evidence}, not from a judge's answers")
+    check_answerable(items.benchmark)
     replies = replies_of_run(run, items, judge)
     result = benchmark.score(items, replies, seed=seed)
     write_result(folder / RESULT, result_document(items, replies, result, seed=seed, run=run_facts(run, judge)))
