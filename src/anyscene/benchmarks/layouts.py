@@ -472,6 +472,15 @@ class LayoutModel:
         """
         return _media(self._units[path], self.modality)
 
+    def media_of(self, unit: Unit) -> Media:
+        """The media of a unit of the layout.
+
+        Raises:
+            MediaError: it cannot be read.
+            MissingExtraError: it is a film file, and PyAV is not installed.
+        """
+        return _media(unit, self.modality)
+
     def generate(self, captions: Sequence[str], seeds: Sequence[int]) -> list[Media | Failure]:
         """Not possible: pictures are found by item.
 

@@ -17,7 +17,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -275,16 +275,17 @@ def _relation(predicate: str) -> str:
     return " ".join(words) or _said(predicate)
 
 
-def audit_leaks(
-    rows: Iterable[TrainingRow], items: Items, *, threshold: float = THRESHOLD, advance: Callable[[int], object] | None = None
-) -> LeakReport:
+def audit_leaks(rows: Iterable[TrainingRow], items: Items, *, threshold: float = THRESHOLD) -> LeakReport:
     """Holds a training set against a benchmark.
 
     Args:
         rows: of the training set, one after the other.
         items: of the benchmark.
         threshold: of ``near``.
-        advance: is told of every row.
+
+    Raises:
+        RecordError: there are no rows.
+        SpecError: the threshold is not above 0 and at most 1.
     """
     index = LeakIndex(items, threshold)
     item_of = {
@@ -298,8 +299,6 @@ def audit_leaks(
     for row in rows:
         number += 1
         leak = index.look(row.caption, row.graph)
-        if advance:
-            advance(1)
         if leak is None:
             continue
         by_row[leak.kind] += 1
