@@ -272,7 +272,7 @@ class _Maker:
 
     def _narrowed(self, profile: Profile) -> Taxonomy:
         """The vocabulary with only the kinds of attributes and relations that the profile names; one for each set of kinds."""
-        attributes, relations = frozenset(profile.attributes) - {"count"}, frozenset(profile.relations)
+        attributes, relations = frozenset(profile.attributes), frozenset(profile.relations)
         attributes = frozenset() if ANY in attributes else attributes
         relations = frozenset() if ANY in relations else relations
         if (attributes, relations) not in self._narrow:
