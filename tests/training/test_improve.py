@@ -316,7 +316,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_an_unbroken_one(tmp_path: 
     [
         {"fine_tuning__method": "dpo", "baselines__unselected": True, "selection__threshold": 0.0},
         {"fine_tuning__method": "weighted"},
-        {"fine_tuning__method": "nft", "start": "previous", "baselines__unselected": True},
+        {"fine_tuning__method": "nft", "fine_tuning__nft_strength": 0.5, "start": "previous", "baselines__unselected": True},
         {"start": "previous", "rounds": 2, "validation": 0},
         {"start": "previous", "rounds": 2, "lora__rank": 0, "validation": 0, "optimization__learning_rate": 1e-5},
     ],

@@ -28,6 +28,7 @@ from anyscene.models.painting import media_seed
 from anyscene.rewards import Score
 from anyscene.runs import open_folder, say, write_atomic
 from anyscene.scene.keyed import key_of
+from anyscene.training.config import FineTuning
 from anyscene.training.examples import Example, read_examples, write_examples
 from anyscene.training.held_out import FORMS, Sides, asked, evaluate, is_evaluated, json_text
 from anyscene.training.improve_config import ImproveConfig
@@ -355,7 +356,8 @@ class Arm:
         # Another seed each round, and the same for all arms: what they draw by chance is then no difference between them.
         drawn = config.model_copy(update={"seed": media_seed(config.seed, "round", round_)})
         if config.fine_tuning.method == "nft" and self.like is not None:  # of pictures that nobody judged none is good or bad
-            drawn = drawn.model_copy(update={"fine_tuning": config.fine_tuning.model_copy(update={"method": "sft"})})
+            given = config.fine_tuning.model_dump(exclude_unset=True, exclude={"method", "nft_strength"})
+            drawn = drawn.model_copy(update={"fine_tuning": FineTuning(**given)})
         trained = train_supervised(model, base, examples, drawn, run, start=start)
         if shop.main:
             trained.write(folder / POLICY)
