@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from anyscene.cli import backends as b
+from anyscene.cli import bench_like
 from anyscene.cli import options as o
 from anyscene.cli.printing import print_json, printable
 from anyscene.cli.score import AsJson, BootstrapSeed
@@ -115,13 +116,12 @@ def run(
     quiet: b.Quiet = False,
 ) -> None:
     """Import, paint, judge, score."""
-    from anyscene.benchmarks import items_of, judge_benchmark, load_benchmark, paint_benchmark, score_benchmark_run
+    from anyscene.benchmarks import items_of, judge_benchmark, paint_benchmark, score_benchmark_run
+    from anyscene.benchmarks.running import check_answerable
     from anyscene.errors import SpecError
     from anyscene.runs import say
 
-    about = load_benchmark(name).about
-    if about.evidence != "answers":
-        raise SpecError(f"{name} is scored from {about.evidence}, not by a judge of questions; see: anyscene bench score {name} --help")
+    check_answerable(name)
     if (model is None) == (pictures is None) and model is None:
         raise SpecError("say what paints (--model), or where the pictures are (--pictures)")
     items = items_of(name, items_path, n)
@@ -302,3 +302,8 @@ def _draw(found: dict[str, Any]) -> None:
         to.print(printable(note))
     if found["judge_note"]:
         to.print(printable(f"judge: officially {found['official_judge']}; here {found['judge_note']}"))
+
+
+app.command("like", help=bench_like.HELP_LIKE)(bench_like.like)
+app.command("audit", help=bench_like.HELP_AUDIT)(bench_like.audit)
+app.command("detect", help=bench_like.HELP_DETECT)(bench_like.detect)
