@@ -238,23 +238,20 @@ class GenEval:
             raise RecordError(f"none of the {len(evidence.by_media):,} pictures is of these {len(items.records):,} items of {ABOUT.name}")
         table = _Table.of(items, verdicts)
         official, fixed = table.official(), table.fixed()
-        columns = {"pictures": table.pictures(), "prompts_any": Mean.of(table.any_right())}
-        if any_boxes:
-            columns["any_boxes"] = Mean.of(_Table.of(items, any_boxes).by_item())
         terms = {
             "official": official,
             "fixed": fixed,
-            **{f"column\0{name}": [(1.0, mean)] for name, mean in columns.items() if name != "any_boxes"},
+            "column\0pictures": [(1.0, table.pictures())],
+            "column\0prompts_any": [(1.0, Mean.of(table.any_right()))],
+            "column\0any_boxes": _Table.of(items, any_boxes).fixed() if any_boxes else [],
             **{f"official\0{tag}": [(1.0, table.pictures(tag))] for tag in table.tags},
             **{f"fixed\0{tag}": [(1.0, table.prompts(tag))] for tag in table.tags},
         }
-        if any_boxes:
-            terms["column\0any_boxes"] = _Table.of(items, any_boxes).fixed()
         found = bootstrap({name: own for name, own in terms.items() if own}, seed=seed)
         scored = int((~np.isnan(table.by_item())).sum())
         for name in ("official", "fixed"):  # of a mean of six means the bootstrap tells the smallest number of prompts
             found[name] = replace(found[name], n=scored) if name in found else Estimate(None, None, None, 0)
-        shared = {name: found[f"column\0{name}"] for name in columns}
+        shared = {name.partition("\0")[2]: one for name, one in found.items() if name.startswith("column\0")}
         expected = len(items.records) * evidence.samples
         return BenchmarkResult(
             benchmark=ABOUT.name,

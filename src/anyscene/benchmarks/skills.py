@@ -164,13 +164,14 @@ def _of_questions(questions: Sequence[Mapping[str, Any]], extra: Mapping[str, An
             attributes.append("state")
         elif kind == "relation":
             spatial = tag == "position" or "spatial" in (tag, category, named.get("element_type")) or category == "3d_spatial"
-            relations.append("spatial" if spatial else "action" if tag == "verb" else relation_kind(str(one["text"])))
+            acting = tag == "verb" or category == "non_spatial"
+            relations.append("spatial" if spatial else "action" if acting else relation_kind(str(one["text"])))
         elif kind == "scene_attribute":
             scene += 1
     if category in ("color", "shape", "texture", "complex"):  # each question is a phrase: a thing with an attribute
         objects = len(questions)
     else:
-        objects = max(kinds["existence"], kinds["count"], 1)
+        objects = max(kinds["existence"], kinds["count"], 1 + bool(relations))
     return Profile(objects, tuple(sorted(attributes)), tuple(sorted(relations)), scene)
 
 
