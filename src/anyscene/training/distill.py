@@ -434,10 +434,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _chosen(gaps: Sequence[SkillGap], exam: Exam) -> list[SkillGap]:
-    """Skills that are taught, in the order of their names."""
+    """Skills that are taught, those with the largest difference first; of equals the first by name."""
     found = [one for one in gaps if one.better and (one.low or 0.0) > exam.margin]
-    kept = sorted(found, key=lambda one: -one.weight)[: exam.most]
-    return [one for one in found if one in kept]
+    return sorted(found, key=lambda one: -(one.low or 0.0))[: exam.most]
 
 
 def _holding(names: SkillNames, lessons: Sequence[Record], fresh: Sequence[Record], gaps: Sequence[SkillGap]) -> dict[str, Any]:

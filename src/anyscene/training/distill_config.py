@@ -19,16 +19,14 @@ class Exam(Section):
         samples: pictures of each.
         level: the teacher must be better at a skill at this level, after Holm's correction for all skills.
         least: scenes on which a skill must occur to be looked at.
-        most: skills that are taught, at most: those with the largest difference, by the low end of its interval; None is all.
         margin: the interval of the difference must lie above this.
-        most: so many skills are taught at most, those with the largest differences; None is all.
+        most: skills that are taught, at most: those with the largest difference, by the low end of its interval; None is all.
     """
 
     n: int = Field(default=500, ge=20)
     samples: int = Field(default=1, ge=1)
     level: float = Field(default=0.95, gt=0.5, lt=1)
     least: int = Field(default=20, ge=2)
-    most: int | None = Field(default=None, ge=1)
     margin: float = Field(default=0.0, ge=0, lt=1)
     most: int | None = Field(default=None, ge=1)
 
