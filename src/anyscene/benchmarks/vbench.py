@@ -317,7 +317,7 @@ class VBench:
             headline="total",
             unit="fraction",
             level=LEVEL,
-            official=_numbers("official", official, raw, {} if percent or missing else means, seed),
+            official=_numbers("official", official, raw, {name: mean for name, mean in means.items() if name not in percent}, seed),
             fixed=_numbers("fixed", fixed, mended, means, seed),
             faults=[
                 Fault(
