@@ -163,7 +163,7 @@ def _of_past(luma: Floats, head: Head) -> dict[str, Value]:
     found: dict[str, Value] = {
         "blocks_x": float(across[0]),
         "blocks_y": float(down[0]),
-        "shifted_blocks": float(max(across[1:].max(), down[1:].max())),
+        "shifted_blocks": max(0.0, float(max(across[1:].max(), down[1:].max())) - NOTHING),
     }
     elsewhere = np.rint(_coefficients(luma[4:, 4:]) / own) * own  # as if it had been encoded there, once
     corners = [_coefficients(part) for part in _corners(luma)]
