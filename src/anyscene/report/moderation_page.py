@@ -117,7 +117,10 @@ def _matrix(result: Mapping[str, Any], clean: Sequence[Mapping[str, Any]]) -> Ma
             cells = {cell["generator"]: cell for cell in own if cell["detector"] == detector}
             told = [el("b", detector), el("span", f"learnt from {', '.join(about['generators'])}", class_="definition")]
             rows.append(el("tr", el("th", told, scope="row", dir="auto"), [_matrix_cell(cells.get(generator)) for generator in generators]))
-        parts += [el("h3", name, dir="auto"), table(("Detector", *(one or ALL for one in generators)), rows, "figures", f"AUROC on {name}")]
+        parts += [
+            el("h3", name, dir="auto"),
+            table(("Detector", *(one or ALL for one in generators)), rows, "figures scores", f"AUROC on {name}"),
+        ]
     return el("div", parts)
 
 
@@ -152,7 +155,12 @@ def _figures(clean: Sequence[Mapping[str, Any]]) -> Markup:
                 cells = figures(estimate), el("td", count(estimate.n) if estimate.n else "–", class_="number")
                 rows.append(el("tr", el("th", told, scope="row", dir="auto"), cells))
         folds.append(
-            el("details", el("summary", el("span", detector, class_="fold")), table(columns, rows, "figures", detector), open=not folds)
+            el(
+                "details",
+                el("summary", el("span", detector, class_="fold")),
+                table(columns, rows, "figures scores", detector),
+                open=not folds,
+            )
         )
     note = "The last two at the detector's own threshold. Intervals are by group: a source image or a scene counts once."
     return el("div", el("p", note, class_="note"), folds)
@@ -181,7 +189,9 @@ def _degraded(result: Mapping[str, Any]) -> Markup:
         return el("p", "No degradation was asked for.", class_="note")
     parts.append(el("p", "Real and generated pictures are degraded alike. The threshold stays that of clean pictures.", class_="note"))
     parts.append(el("div", plots, class_="panels"))
-    parts.append(table(("Degradation", "AUROC", "Real called real", "Generated called generated"), rows, "figures", "Degraded pictures"))
+    parts.append(
+        table(("Degradation", "AUROC", "Real called real", "Generated called generated"), rows, "figures scores", "Degraded pictures")
+    )
     return el("div", parts)
 
 
@@ -194,7 +204,7 @@ def _differences(differences: Sequence[Mapping[str, Any]]) -> Markup:
         rows.append(el("tr", el("th", what, scope="row", dir="auto"), [_gap(one["auroc"], "value"), *_recall(one["fake_accuracy"])]))
     note = "On the same pictures, in points. The p-value is of the difference in pictures found, after Holm's correction for all rows."
     columns = ("Detectors", "AUROC", "Generated pictures found", "p")
-    return el("div", el("p", note, class_="note"), table(columns, rows, "figures", "Differences"))
+    return el("div", el("p", note, class_="note"), table(columns, rows, "figures scores", "Differences"))
 
 
 def _gap(one: Mapping[str, Any], key: str) -> Markup:
@@ -269,7 +279,7 @@ def _cases(cases: Sequence[Mapping[str, Any]]) -> Markup:
     )
     plot = figure("More or less than the rest", "In points.", forest(lines, "Difference of the share that is missed")) if lines else None
     columns = ("Skill", "Missed", "Elsewhere", "Difference", "p", "Scenes")
-    return el("div", el("p", note, class_="note"), plot, table(columns, rows, "figures", "Hard cases"))
+    return el("div", el("p", note, class_="note"), plot, table(columns, rows, "figures scores", "Hard cases"))
 
 
 def _after(result: Mapping[str, Any]) -> Markup:
