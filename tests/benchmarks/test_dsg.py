@@ -180,7 +180,7 @@ def test_files_of_others_are_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="holds no rows"):
         read_dsg_answers(write_answers(tmp_path / "d.csv", []))
     (tmp_path / "e.csv").write_bytes(b"\xff\xfe\x00binary")
-    with pytest.raises(RecordError, match="cannot be read as CSV"):
+    with pytest.raises(RecordError, match="save the file as UTF-8"):
         read_dsg_answers(tmp_path / "e.csv")
     (tmp_path / "f.csv").write_text("item_id,question_id,answer\ntifa_1,1\n")
     with pytest.raises(RecordError, match="line 2: a row of fewer columns"):
