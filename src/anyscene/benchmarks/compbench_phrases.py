@@ -41,7 +41,6 @@ _SIDES = ("top", "side", "left", "right", "front", "bottom")
 _NOT_THINGS = frozenset((*_SIDES, *(f"the {side}" for side in _SIDES)))
 _RELATIONS = "on side of|next to|near|on the left of|on the right of|on the bottom of|on the top of|on top of|in front of|behind|hidden by"
 _RELATION = re.compile(rf"(?:an? |the )?(.+?) ({_RELATIONS}) (?:an? |the )?(.+?)\.?")
-_PLAIN = re.compile(r"(?:an? )?[\w' -]+ and (?:an? )?[\w' -]+\.?")
 _WORD = re.compile(r"[\w'’-]+|[.,;:!?]")
 _IRREGULAR = {
     "people": "person",
@@ -88,7 +87,8 @@ def noun_phrases(prompt: str) -> list[str]:
 
 def is_plain(prompt: str) -> bool:
     """Is it of the form "X and Y", in which noun phrases are certain?"""
-    return bool(_PLAIN.fullmatch(prompt)) and not any(word in _BE for word in prompt.lower().split()) and prompt.count(" and ") == 1
+    phrases = noun_phrases(prompt)
+    return len(phrases) == 2 and " and ".join(phrases) == prompt.rstrip(".")
 
 
 def relation_of(prompt: str) -> tuple[str, str, str] | None:

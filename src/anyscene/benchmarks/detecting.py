@@ -168,7 +168,9 @@ class ObjectDetector:
     def _by_words(self, pictures: Sequence[Image.Image], names: Sequence[Sequence[str]]) -> list[list[Found]]:
         found = []
         for image, own in zip(pictures, names, strict=True):  # each picture has words of its own
-            given = self._processor(text=[[f"a photo of a {name}" for name in own]], images=image, return_tensors="pt", truncation=True)
+            texts = [[f"a photo of a {name}" for name in own]]
+            most = int(self._model.config.text_config.max_position_embeddings)
+            given = self._processor(text=texts, images=image, return_tensors="pt", padding="max_length", truncation=True, max_length=most)
             outputs = self._run(**given)
             side = max(image.size) if self._kind == "words" and self._model.config.model_type == "owlv2" else 0
             size = (side, side) if side else (image.height, image.width)  # OWLv2 pads to a square

@@ -200,7 +200,8 @@ def read_layout(
     found = [(name, _READERS[name](path, known, wanted, about.modality, compat)) for name in names]
     name, claims = max(found, key=lambda one: len(one[1].places))
     if not claims.places:
-        example = f"; a file is called {_shown(claims.extra[0], path)!r}" if claims.extra else ""
+        left = next((own.extra for _, own in found if own.extra), [])
+        example = f"; a file is called {_shown(left[0], path)!r}" if left else ""
         raise RecordError(f"{path}: nothing in it is laid out as {' or '.join(names)} for the items of {items.benchmark}{example}")
     return _settle(name, path, items, claims, wanted, about.modality, check)
 
@@ -461,7 +462,7 @@ class LayoutModel:
     def find(self, record_id: str, index: int, caption: str, sample: int) -> Path | Failure:
         """The file, or tile, of an item's picture number ``sample``."""
         unit = self._layout.units.get((record_id, sample))
-        return _tag(unit) if unit else Failure("missing", f"nothing for {record_id}, sample {sample} ({self._layout.name})")
+        return _tag(unit) if unit else Failure("missing", _nothing(self._layout, record_id, sample))
 
     def read(self, path: Path) -> Media:
         """The media of what `find` gave.
@@ -515,7 +516,7 @@ def place_media(
             common = (record["id"], record["index"], sample, media_seed(seed, record["id"], sample))
             unit = layout.units.get((record["id"], sample))
             if unit is None:
-                entries.append(MediaEntry(*common, "", None, "missing", f"nothing in the layout {layout.name}"))
+                entries.append(MediaEntry(*common, "", None, "missing", _nothing(layout, record["id"], sample)))
                 continue
             try:
                 whole = unit.crop is None and unit.path.suffix.lower() not in FILM_SUFFIXES
@@ -528,6 +529,10 @@ def place_media(
                 entries.append(MediaEntry(*common, "", None, "failed", " ".join(str(error).split())))
     media.rewrite(entries)
     return entries
+
+
+def _nothing(layout: Layout, record_id: str, sample: int) -> str:
+    return f"nothing for {record_id}, sample {sample} (layout {layout.name})"
 
 
 def _media(unit: Unit, modality: str) -> Media:

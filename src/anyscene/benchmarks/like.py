@@ -22,8 +22,10 @@ import pyarrow as pa
 from anyscene.benchmarks.benchmark import Items
 from anyscene.benchmarks.leaks import THRESHOLD, LeakIndex
 from anyscene.benchmarks.skills import ANY, ATTRIBUTES, RELATIONS, Profile, attribute_kind, fitted, profiles_of, skill_shares
-from anyscene.dataset import RecordOptions, SceneSpace, record_schema
+from anyscene.dataset import RecordOptions, SceneRecords, SceneSpace, record_schema
+from anyscene.dataset.scene_space import row_ids
 from anyscene.errors import CapacityError, EmptySpaceError, SpecError
+from anyscene.scene.batch import SceneBatch
 from anyscene.scene.keyed import mix
 from anyscene.space import SceneSpec
 from anyscene.taxonomy import RELATION_TYPES, Taxonomy, load_taxonomy
@@ -188,6 +190,41 @@ def quotas(profiles: Mapping[Profile, int], n: int) -> dict[Profile, int]:
     return {profile: number + (profile in rest) for profile, number in found.items() if number + (profile in rest)}
 
 
+@dataclass
+class _Worded(SceneRecords):
+    """Scenes drawn from a narrowed vocabulary in the words of the whole: a lexicon is made once, not once for each narrowing.
+
+    Attributes:
+        drawn: where the scenes come from; their ids and digests are its own.
+    """
+
+    drawn: SceneRecords | None = None
+
+    def batch(self, start: int, stop: int) -> SceneBatch:
+        """Scenes ``start`` to ``stop - 1``."""
+        return self._drawn.batch(start, stop)
+
+    @property
+    def capacity(self) -> int:
+        """How many there are."""
+        return self._drawn.capacity
+
+    @property
+    def _drawn(self) -> SceneRecords:
+        assert self.drawn is not None
+        return self.drawn
+
+    def table(self, start: int, stop: int, *, questions: bool = True) -> pa.Table:
+        """Rows ``start`` to ``stop - 1`` under the ids of where they come from."""
+        found = super().table(start, stop, questions=questions).cast(record_schema(questions))
+        digest = self._drawn.space.digest
+        index = found["index"].to_numpy()
+        columns = {"id": row_ids(index, f"{digest}:{self.seed}"), "spec_digest": pa.array([digest] * len(index), pa.string())}
+        for name, column in columns.items():
+            found = found.set_column(found.schema.get_field_index(name), name, column)
+        return found
+
+
 class _Maker:
     """Draws the scenes of one profile after another."""
 
@@ -236,10 +273,11 @@ class _Maker:
             familiar=self._familiar,
         )
         try:
-            source = SceneSpace(spec, taxonomy=self._narrowed(profile)).source(self._seed, self._options)
-            capacity = source.capacity
+            drawn = SceneSpace(spec, taxonomy=self._narrowed(profile)).source(self._seed, self._options)
+            capacity = drawn.capacity
         except EmptySpaceError:
             return
+        source = _Worded(spec, self._taxonomy, self._seed, self._options, drawn=drawn)
         patience = min(capacity, max(LEAST_PATIENCE, PATIENCE * quota))
         start = 0
         while start < patience and quota:
@@ -247,8 +285,7 @@ class _Maker:
             bare = source.table(start, stop, questions=False).select(["caption", "graph"]).to_pylist()
             kept = [at for at, row in enumerate(bare) if self._fits(row["graph"], profile) and self._fresh(row)][:quota]
             if kept:
-                whole = source.table(start, stop).cast(record_schema())
-                yield whole.take(pa.array(kept))
+                yield source.table(start, stop).take(pa.array(kept))
                 quota -= len(kept)
             start = stop
 

@@ -19,8 +19,11 @@ __all__ = ["PADDING", "looks_padded", "padded_together", "tile_boxes"]
 
 PADDING = 2
 """Pixels that torchvision puts around and between tiles."""
-TOLERANCE = 12
-"""Levels of 255 by which JPEG moves a padding of one colour."""
+TOLERANCE = 48
+"""Levels of 255 by which JPEG moves most of a padding of one colour, next to pictures of strong ones."""
+MOST = 0.9
+EVEN_SIDE = 16
+"""Tiles have sides that are multiples of 8, as models make them: a grid of a multiple of 16 has no padding."""
 Crop = tuple[int, int, int, int]
 
 
@@ -51,13 +54,16 @@ def looks_padded(image: Image.Image) -> bool:
     width, height = image.size
     if (width - 3 * PADDING) % 2 or (height - 3 * PADDING) % 2 or min(width, height) <= 3 * PADDING:
         return False
+    if not (width % EVEN_SIDE or height % EVEN_SIDE):
+        return False
     pixels = np.asarray(image.convert("RGB"), dtype=np.int16)
     wide, high = (width - 3 * PADDING) // 2, (height - 3 * PADDING) // 2
     columns = [place + step for place in (0, PADDING + wide, width - PADDING) for step in range(PADDING)]
     rows = [place + step for place in (0, PADDING + high, height - PADDING) for step in range(PADDING)]
     lines = np.concatenate([pixels[:, columns].reshape(-1, 3), pixels[rows].reshape(-1, 3)])
     middle = np.median(lines, axis=0)
-    return bool(np.abs(lines - middle).max() <= TOLERANCE) and bool(np.abs(pixels - middle).max() > TOLERANCE)
+    off = np.abs(lines - middle).max(axis=1)
+    return bool(np.quantile(off, MOST) <= TOLERANCE) and bool(np.abs(pixels - middle).max() > TOLERANCE)
 
 
 def padded_together(files: Iterable[Path], most: int = 16) -> dict[tuple[int, int], bool]:

@@ -45,7 +45,7 @@ def like(
     taxonomy: o.TaxonomyFolder = None,
     style: Annotated[str, typer.Option(help="Captions: plain, dense, short or tags.")] = "plain",
     all_objects: Annotated[bool, typer.Option("--all-objects", help="Also things that few people know.")] = False,
-    threshold: Threshold = 0.7,
+    threshold: Threshold = 0.63,
     format: Annotated[str, typer.Option(help="parquet, jsonl or webdataset.")] = "parquet",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another run in the folder.")] = False,
     as_json: AsJson = False,
@@ -91,7 +91,7 @@ def audit(
     train: Annotated[Path, typer.Argument(help="The training set.")],
     name: Name,
     items: ItemsPath,
-    threshold: Threshold = 0.7,
+    threshold: Threshold = 0.63,
     strict: Annotated[bool, typer.Option("--strict", help="Fail where anything leaks.")] = False,
     as_json: AsJson = False,
 ) -> None:
