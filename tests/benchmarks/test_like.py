@@ -88,9 +88,10 @@ def test_profiles_of_questions_and_tags() -> None:
 
 def test_profiles_are_fitted_into_what_a_scene_can_hold() -> None:
     assert fitted(Profile(1, (), ("spatial",), 0)) == Profile(1, (), (), 0)
-    assert fitted(Profile(2, (), ("spatial", "spatial"), 9)) == Profile(2, (), ("spatial",), 4)
+    assert fitted(Profile(2, (), ("spatial", "spatial"), 9)) == Profile(2, (), ("spatial",), 3)
     large = fitted(Profile(20, ("color",) * 30, ("spatial",) * 10, 0))
     assert large.complexity == 14 and large.objects >= 3 and large.attributes and large.relations
+    assert fitted(Profile(1, ("color", "count", "count"), (), 0)) == Profile(1, (ANY, "color", "count"), (), 0)
     small = Profile(3, ("color",), ("spatial",), 1)
     assert fitted(small) == small
 

@@ -35,7 +35,7 @@ __all__ = ["LikeReport", "LikeSource", "quotas", "scenes_like"]
 CHUNK = 2048
 PATIENCE = 400
 """Rows that are looked at for each that is wanted, before a profile's kinds are loosened."""
-LEAST_PATIENCE = 20_000
+LEAST_PATIENCE = 4_000
 
 
 @dataclass(frozen=True)

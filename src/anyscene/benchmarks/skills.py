@@ -34,7 +34,8 @@ RELATIONS: Mapping[str, tuple[str, ...]] = {
     "comparison": ("comparison",),
 }
 """Kinds of relations, likewise."""
-MOST_SCENE_ATTRIBUTES = 4
+MOST_SCENE_ATTRIBUTES = 3
+"""Of a fitted profile: a fourth makes the counting of a space slow and is hardly ever asked for."""
 _ATTRIBUTE_WORDS = {"colour": "color", "colors": "color", "type": ANY, "number": "count", "counting": "count", "textures": "texture"}
 _SPATIAL = frozenset(
     "left right above below under over on in inside behind front next near beside between top bottom beneath underneath around inside "
@@ -88,12 +89,15 @@ def profile_of(record: Mapping[str, Any], extra: Mapping[str, Any]) -> Profile |
 
 
 def fitted(profile: Profile) -> Profile:
-    """The profile as far as an engine's scene can have it: no more than one relation for two things, at most fourteen elements.
+    """The profile as far as an engine's scene can have it: fourteen elements, one relation for two things, one number for a thing.
 
     What is too much goes in this order: scene attributes, attributes, relations, things.
     """
     objects = max(1, profile.objects)
-    attributes, relations = list(profile.attributes), list(profile.relations)
+    relations = list(profile.relations)
+    attributes = [one for one in profile.attributes if one != "count"]
+    counts = len(profile.attributes) - len(attributes)
+    attributes = sorted([*attributes, *["count"] * min(counts, objects), *[ANY] * (counts - min(counts, objects))])
     while objects + len(attributes) + len(relations) > MAX_COMPLEXITY:
         if len(attributes) > max(len(relations), objects):
             attributes.pop()
@@ -101,6 +105,8 @@ def fitted(profile: Profile) -> Profile:
             relations.pop()
         else:
             objects -= 1
+    while attributes.count("count") > objects:
+        attributes.remove("count")
     return Profile(objects, tuple(attributes), tuple(relations[: objects * (objects - 1) // 2]), min(profile.scene, MOST_SCENE_ATTRIBUTES))
 
 
