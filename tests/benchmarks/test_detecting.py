@@ -44,10 +44,34 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     )
     transformers.YolosForObjectDetection(yolos).save_pretrained(root / "boxes")
     transformers.YolosImageProcessor(size={"height": 32, "width": 32}).save_pretrained(root / "boxes")
+    masks(root / "masks", labels)
     (root / "bert").mkdir()
     transformers.BertConfig(hidden_size=8).save_pretrained(root / "bert")
     words(root / "words")
     return {path.name: path for path in root.iterdir()}
+
+
+def masks(folder: Path, labels: dict[str, Any]) -> None:
+    """A Mask2Former of eight numbers on a Swin."""
+    stages = [f"stage{number}" for number in range(1, 5)]
+    backbone = transformers.SwinConfig(
+        image_size=32, patch_size=4, embed_dim=8, depths=[1] * 4, num_heads=[1] * 4, window_size=2, out_features=stages
+    )
+    config = transformers.Mask2FormerConfig(
+        backbone_config=backbone,
+        feature_size=32,
+        mask_feature_size=32,
+        hidden_dim=32,
+        encoder_feedforward_dim=16,
+        encoder_layers=1,
+        decoder_layers=2,
+        num_attention_heads=2,
+        dim_feedforward=16,
+        num_queries=6,
+        **labels,
+    )
+    transformers.Mask2FormerForUniversalSegmentation(config).save_pretrained(folder)
+    transformers.Mask2FormerImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
 
 
 def words(folder: Path) -> None:
@@ -88,7 +112,7 @@ def pictures() -> list[Image.Image]:
     return [Image.fromarray(rng.integers(0, 255, (40, 60, 3), dtype=np.uint8)) for _ in range(2)]
 
 
-@pytest.mark.parametrize("kind", ["boxes", "words"])
+@pytest.mark.parametrize("kind", ["boxes", "masks", "words"])
 def test_boxes_are_within_the_picture_and_of_the_classes_asked_for(folders: dict[str, Path], kind: str) -> None:
     detector = ObjectDetector(str(folders[kind]), device="cpu", keep=0.0, local_files_only=True)
     every = ["bench", "car", "computer mouse"]
@@ -99,6 +123,11 @@ def test_boxes_are_within_the_picture_and_of_the_classes_asked_for(folders: dict
         assert scores == sorted(scores, reverse=True) and {one.box.name for one in own} <= names
         for one in own:
             assert 0 <= one.box.left <= one.box.right <= 60 and 0 <= one.box.top <= one.box.bottom <= 40 and 0 <= one.box.score <= 1
+            assert (one.mask is not None) == (kind == "masks")
+            if one.mask is not None:
+                rows, columns = np.nonzero(one.mask)
+                edges = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+                assert one.mask.shape == (40, 60) and edges == (one.box.left, one.box.top, one.box.right, one.box.bottom)
     alone = detector.detect(pictures()[:1], [every])[0]
     assert [one.box.score for one in alone] == pytest.approx([one.box.score for one in found[0]], abs=1e-5)
 
