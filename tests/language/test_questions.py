@@ -541,9 +541,9 @@ def test_only_things_in_the_singular_are_asked_about_being_the_only_one(name: st
 
 def test_nothing_is_asked_about_being_the_only_one_where_a_second_may_be_meant() -> None:
     a, b = Object("o0", "dog"), Object("o1", "dog")
-    three = Object("o0", "dog", (Attribute("count", "three"),))
+    six = Object("o0", "dog", (Attribute("count", "six"),))
     trousers = next(name for name, number in zip(SMALL.objects.names, SMALL.objects.number, strict=True) if number == PLURAL)
-    for objects in ((a, b), (three,), (Object("o0", trousers),)):
-        batch = batch_of_graphs([SceneGraph(objects)], lexicon_of(SMALL))
-        (questions,) = realize_questions(batch, lexicon_of(SMALL), QuestionOptions(("yes_no",), only_one=True)).to_pylist()
+    for objects in ((a, b), (six,), (Object("o0", trousers),)):
+        options = RecordOptions(questions=QuestionOptions(("yes_no",), only_one=True))
+        questions = describe(SceneGraph(objects), taxonomy=SMALL, options=options)["questions"]
         assert questions and not any("exactly one" in one["text"] for one in questions)
