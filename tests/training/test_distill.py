@@ -56,6 +56,7 @@ SMALL: dict[str, Any] = {
     "fine_tuning.updates": 3,
     "fine_tuning.batch_size": 4,
     "optimization.learning_rate": 1e-4,
+    "lora.rank": 0,
     "held_out.n": HELD_OUT,
 }
 

@@ -68,7 +68,7 @@ class About:
         licence: of its files.
         home: where its files are found: owner and name of the repository, or the data set's.
         files: what the user gives to the importer, in words.
-        evidence: what its scorer takes: ``answers``, ``detections`` or ``scores``.
+        evidence: what its scorer takes, the official kind first: ``answers``, ``detections``, ``scores``.
         layouts: names of the output folders that are read for it, see `layouts`.
         samples: pictures that it asks for, for each item.
         modality: ``image`` or ``video``.
@@ -81,7 +81,7 @@ class About:
     licence: str
     home: str
     files: str
-    evidence: str
+    evidence: tuple[str, ...]
     layouts: tuple[str, ...]
     samples: int
     modality: str

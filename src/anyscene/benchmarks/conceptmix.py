@@ -32,7 +32,7 @@ ABOUT = About(
     licence="MIT by its README; no licence file: nothing of it is shipped here",
     home="princetonvisualai/ConceptMix",
     files="the folder sentence_collection with 300_sentences_k=1.json to 300_sentences_k=7.json, or one of these files",
-    evidence="answers",
+    evidence=("answers",),
     layouts=("stems",),
     samples=1,
     modality="image",

@@ -36,9 +36,6 @@ RESULT = "result.json"
 FORMS = ("yes_no", "choice", "open")
 """Questions of a benchmark are asked in whatever form they have."""
 
-_ALSO_BY_ANSWERS = ("geneval", "t2i-compbench")
-"""Scored from boxes or score files, and in place of them from answers to the questions that the items are given."""
-
 
 def check_answerable(name: str) -> None:
     """Refuses a benchmark that cannot be scored from a judge's answers.
@@ -47,8 +44,10 @@ def check_answerable(name: str) -> None:
         SpecError: it is one.
     """
     about = load_benchmark(name).about
-    if about.evidence != "answers" and name not in _ALSO_BY_ANSWERS:
-        raise SpecError(f"{name} is scored from {about.evidence}, not from a judge's answers; see: anyscene bench score {name} --help")
+    if "answers" not in about.evidence:
+        raise SpecError(
+            f"{name} is scored from {' or '.join(about.evidence)}, not from a judge's answers; see: anyscene bench score {name} --help"
+        )
 
 
 def items_of(name: str, path: Path, limit: int | None = None) -> Items:

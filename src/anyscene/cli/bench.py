@@ -66,7 +66,7 @@ def list_(as_json: AsJson = False) -> None:
     for one in facts:
         print(f"{one.name}\n  {one.title}\n  give:     {one.files} (from {one.home}; {one.licence})")
         print(f"  pictures: {one.samples} of each item ({one.modality}); folders laid out as {', '.join(one.layouts)}")
-        print(f"  scored:   from {one.evidence}; officially by {one.official_judge}")
+        print(f"  scored:   from {' or '.join(one.evidence)}; officially by {one.official_judge}")
 
 
 @app.command("import", help=HELP_IMPORT)

@@ -12,6 +12,7 @@ All are other libraries' classes. A picture is never scaled down: `degrade.fit` 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,7 @@ class Network:
         return Network(module, preprocessing["size"], tuple(preprocessing["mean"]), tuple(preprocessing["std"]), facts)
 
 
-class Logit(nn.Module):  # type: ignore[misc,unused-ignore]
+class Logit(nn.Module, ABC):  # type: ignore[misc,unused-ignore]
     """A network of another library with one output for each picture.
 
     Args:
@@ -95,9 +96,9 @@ class Logit(nn.Module):  # type: ignore[misc,unused-ignore]
         super().__init__()
         self.inner = inner
 
+    @abstractmethod
     def save(self, folder: Path) -> None:
         """Writes it as its library does."""
-        raise NotImplementedError
 
 
 class _Transformers(Logit):

@@ -10,6 +10,7 @@ import asyncio
 import hmac
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -94,7 +95,7 @@ class _Held:
         self.now += number
 
 
-class Routes:
+class Routes(ABC):
     """What the handlers of every server share: a request goes through `served`, from its first byte to its reply.
 
     Args:
@@ -117,9 +118,9 @@ class Routes:
         self.telemetry.gauge("held_bytes", lambda: self.held.now)
         self.telemetry.gauge("batch_running_seconds", lambda: self.batcher.busy_s)
 
+    @abstractmethod
     def posts(self) -> dict[str, Callable[[Request], Awaitable[Response]]]:
         """Paths that take pictures, and what handles them."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """When the server has stopped."""

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from anyscene.errors import SpecError
 
 __all__ = [
+    "Adapters",
     "Ema",
     "FineTuning",
     "GrpoConfig",
@@ -199,6 +200,16 @@ class Guarding(Section):
     window: int = Field(default=10, ge=3)
 
 
+class Adapters(Lora):
+    """Low-rank adapters unless ``rank = 0`` asks for all weights.
+
+    Attributes:
+        rank: 0 trains all weights.
+    """
+
+    rank: int = Field(default=16, ge=0)
+
+
 class FineTuning(Section):
     """Learning from pictures that are there already.
 
@@ -241,7 +252,7 @@ class Learning(Section):
     seed: int = Field(default=0, ge=0)
     fine_tuning: FineTuning = FineTuning()
     optimization: Optimization = Optimization()
-    lora: Lora = Lora()
+    lora: Adapters = Adapters()
     ema: Ema = Ema()
     checkpoint_every: int = Field(default=100, ge=1)
     checkpoints_kept: int = Field(default=1, ge=1)

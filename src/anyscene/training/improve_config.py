@@ -6,22 +6,12 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from anyscene.training.config import HeldOut, Learning, Lora, Questioning, Section
+from anyscene.training.config import HeldOut, Learning, Questioning, Section
 from anyscene.training.selection import Selection
 
-__all__ = ["Adapters", "Baselines", "ImproveConfig"]
+__all__ = ["Baselines", "ImproveConfig"]
 
 Score = Literal["soft", "strict", "library", "in_place", "fixpoint", "paper", "all_correct", "soft_arithmetic", "soft_geometric"]
-
-
-class Adapters(Lora):
-    """Low-rank adapters unless ``rank = 0`` asks for all weights.
-
-    Attributes:
-        rank: 0 trains all weights.
-    """
-
-    rank: int = Field(default=16, ge=0)
 
 
 class Baselines(Section):
@@ -81,7 +71,6 @@ class ImproveConfig(Learning):
     score: Score = "soft"
     selection: Selection = Selection()
     baselines: Baselines = Baselines()
-    lora: Adapters = Adapters()
     held_out: HeldOut = HeldOut()
     trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
 
