@@ -150,3 +150,19 @@ def test_the_judge_of_pixels_still_reads_most_photographs(sandbox_records):
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(SpecError):
         camera(**options)
+
+
+@pytest.mark.torch
+def test_what_a_trained_model_draws_is_photographed_alike():
+    pytest.importorskip("torch")
+    drawn, model = load_model("sandbox:autoregressive"), camera(of="autoregressive")
+    assert isinstance(model, Model)
+    assert not isinstance(model, KnowsTruth)  # nobody knows what it drew
+    assert (model.name, model.modality) == ("sandbox:camera-of-autoregressive", "image")
+    assert {**drawn.settings}.items() <= {**model.settings}.items()
+    (plain,), (photo,) = (one.generate(["A red ring."], [5]) for one in (drawn, model))
+    (bare,) = camera(of="autoregressive", strength=0).generate(["A red ring."], [5])
+    assert bare.sha256 == plain.sha256
+    assert 1 < np.abs(photo.array().astype(int) - plain.array()).mean() < 40
+    with pytest.raises(SpecError, match="leave out size"):
+        camera(of="autoregressive", size=64)

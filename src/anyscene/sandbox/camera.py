@@ -8,9 +8,10 @@ is a function of the caption and the seed alone, so a photograph can be taken ag
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +19,12 @@ from pydantic import Field
 
 from anyscene.errors import SpecError
 from anyscene.media import Media
-from anyscene.models import Failure
+from anyscene.models import Failure, Model
 from anyscene.sandbox.painters import Painter, load_renderer
 from anyscene.sandbox.renderer import MIN_SIZE
 from anyscene.scene.keyed import key_of, mix
 
-__all__ = ["Camera", "Optics", "load_camera", "photograph"]
+__all__ = ["Camera", "Optics", "Photographed", "load_camera", "photograph"]
 
 VERSION = 1
 """Raised when the same caption and seed would give other pixels than before."""
@@ -73,6 +74,7 @@ class Optics:
 
 def load_camera(
     *,
+    of: Literal["renderer", "diffusion", "autoregressive"] = "renderer",
     strength: Annotated[float, Field(ge=0, le=4)] = 1.0,
     illumination: float = 0.2,
     blur: float = 0.6,
@@ -80,66 +82,78 @@ def load_camera(
     shot: float = 0.02,
     read: float = 0.004,
     balance: float = 0.06,
-    size: Annotated[int, Field(ge=MIN_SIZE, le=4096)] = 64,
+    size: Annotated[int | None, Field(ge=MIN_SIZE, le=4096)] = None,
     modality: str = "image",
-) -> Camera:
-    """``sandbox:camera``: pictures of ``sandbox:renderer`` through a camera.
+) -> Photographed:
+    """``sandbox:camera``: pictures of ``sandbox:renderer``, or of a trained model of the sandbox, through a camera.
 
     Args:
-        strength: everything below times this; 0 gives the pictures of ``sandbox:renderer``.
+        of: whose pictures: ``renderer``, ``diffusion`` or ``autoregressive``. Photographs of a model's pictures have the noise, the light
+            and the lens of other photographs, so that a detector of them has to look at what is drawn.
+        strength: everything below times this; 0 gives the pictures as they were.
         illumination: see ``Optics``.
         blur: see ``Optics``.
         vignette: see ``Optics``.
         shot: see ``Optics``.
         read: see ``Optics``.
         balance: see ``Optics``.
-        size: side of its pictures, in pixels.
-        modality: ``image``, ``video`` (clips of 8 frames) or ``3d`` (8 views).
+        size: side of the renderer's pictures, in pixels; 64 by default. Those of the models have 32.
+        modality: ``image``, ``video`` (clips of 8 frames) or ``3d`` (8 views); models draw images.
 
     Raises:
-        SpecError: an option is out of its range.
+        SpecError: an option is out of its range, or not for pictures of this origin.
+        MissingExtraError: torch, transformers or diffusers is not installed; the renderer needs none of them.
     """
-    painter = replace(load_renderer(size=size, modality=modality), name="sandbox:camera")
-    return Camera(painter, Optics(illumination, blur, vignette, shot, read, balance).times(strength))
+    optics = Optics(illumination, blur, vignette, shot, read, balance).times(strength)
+    if of == "renderer":
+        painter = replace(load_renderer(size=size or 64, modality=modality), name="sandbox:camera")
+        return Camera(painter, optics, painter)
+    if size is not None or modality != "image":
+        raise SpecError(f"sandbox:camera of={of}: its pictures are images of 32 pixels; leave out size and modality")
+    model: Model = getattr(import_module("anyscene.sandbox.trained"), f"load_{of}")()  # needs torch
+    return Photographed(model, optics)
 
 
 @dataclass(frozen=True)
-class Camera:
-    """A painter's pictures, photographed (``models.Model``); it knows what they show (``KnowsTruth``).
+class Photographed:
+    """A model's pictures, photographed (``models.Model``).
 
     Attributes:
-        painter: draws what is photographed.
+        model: draws what is photographed.
         optics: of the camera.
-        batch_size: how many captions it likes at once.
     """
 
-    painter: Painter
-    optics: Optics = Optics()
-    batch_size: int = field(default=64, init=False)
+    model: Model | Painter
+    optics: Optics
 
     @property
     def name(self) -> str:
-        """``sandbox:camera``."""
-        return self.painter.name
+        """``sandbox:camera-of-diffusion``."""
+        return f"sandbox:camera-of-{self.model.name.rpartition(':')[2]}"
 
     @property
     def revision(self) -> str:
-        """The vocabulary's digest."""
-        return self.painter.revision
+        """The model's."""
+        return self.model.revision
 
     @property
     def modality(self) -> str:
         """``image``, ``video`` or ``3d``."""
-        return self.painter.modality
+        return self.model.modality
 
     @property
     def settings(self) -> Mapping[str, object]:
         """All that its media depend on."""
-        return {**self.painter.settings, "optics": asdict(self.optics), "camera": VERSION}
+        return {**self.model.settings, "optics": asdict(self.optics), "camera": VERSION}
+
+    @property
+    def batch_size(self) -> int:
+        """How many captions the model likes at once."""
+        return self.model.batch_size
 
     def generate(self, captions: Sequence[str], seeds: Sequence[int]) -> list[Media | Failure]:
         """One photograph, or why there is none, for each caption, in order."""
-        drawn = self.painter.generate(captions, seeds)
+        drawn = self.model.generate(captions, seeds)
         return [
             one if isinstance(one, Failure) else self._taken(one, key_of("camera", seed, caption))
             for one, caption, seed in zip(drawn, captions, seeds, strict=True)
@@ -148,6 +162,22 @@ class Camera:
     def _taken(self, media: Media, key: int) -> Media:
         frames = [photograph(media.array(place), key, self.optics, frame=place) for place in range(len(media.frames))]
         return Media.of_frames(frames, media.modality, media.fps)
+
+
+@dataclass(frozen=True)
+class Camera(Photographed):
+    """Photographs of a painter that knows what its pictures show (``KnowsTruth``).
+
+    Attributes:
+        painter: the model.
+    """
+
+    painter: Painter
+
+    @property
+    def name(self) -> str:
+        """``sandbox:camera``."""
+        return self.painter.name
 
     def details(self, caption: str, seed: int) -> Mapping[str, object]:
         """What the photograph shows, as the painter knows it. Raises as ``Painter.drawn`` does."""
