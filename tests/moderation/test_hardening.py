@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from anyscene.errors import RunError, SpecError
+from anyscene.evaluation.skills import SkillNames, draw_around
 from anyscene.media import Media
 from anyscene.moderation.hard_cases import SceneSkills
 from anyscene.moderation.hardening import harden
 from anyscene.moderation.training import TrainOptions, train_detector
-from anyscene.training.skills import SkillNames, draw_around
 
 pytest.importorskip("torch")
 pytest.importorskip("sklearn")

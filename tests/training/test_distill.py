@@ -22,6 +22,7 @@ pytest.importorskip("peft")
 
 from anyscene.errors import LeakageError, RunError, SpecError
 from anyscene.evaluation import open_run
+from anyscene.evaluation.skills import Drawn
 from anyscene.media import Media
 from anyscene.models import load_model
 from anyscene.sandbox.loading import load_sandbox_taxonomy
@@ -35,7 +36,6 @@ from anyscene.training.examples import read_examples
 from anyscene.training.held_out import asked, split_scenes
 from anyscene.training.lessons import marked
 from anyscene.training.policies import Trained
-from anyscene.training.skills import Drawn
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 

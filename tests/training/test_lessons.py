@@ -13,6 +13,7 @@ import pytest
 from anyscene.dataset import SceneSpace
 from anyscene.dataset.scene_space import RecordOptions
 from anyscene.evaluation import scores_of
+from anyscene.evaluation.skills import Drawn, Rows, SkillNames, ask, compare_skills, draw_around, question_values
 from anyscene.judges import load_judge
 from anyscene.judges.protocol import Answer
 from anyscene.language import QuestionOptions
@@ -22,7 +23,6 @@ from anyscene.models.folder import FolderModel
 from anyscene.sandbox.loading import load_sandbox_taxonomy
 from anyscene.training.distill_config import Teaching
 from anyscene.training.lessons import FATES, Lessons, Painting, listed, make_lessons, marked, preferred, with_pictures
-from anyscene.training.skills import Drawn, Rows, SkillNames, ask, compare_skills, draw_around, question_values
 
 TAXONOMY = load_sandbox_taxonomy()
 SOURCE = SceneSpace(complexity=(2, 4), counts=True, taxonomy=TAXONOMY).source(

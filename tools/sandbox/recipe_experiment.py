@@ -29,12 +29,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from anyscene.evaluation import open_run, scores_of
+from anyscene.evaluation.skills import SkillNames, ask, question_values
 from anyscene.judges.prompts import plain_words
 from anyscene.sandbox import load_sandbox_taxonomy
 from anyscene.training import read_config
 from anyscene.training.held_out import asked, split_scenes
 from anyscene.training.improve_config import ImproveConfig
-from anyscene.training.skills import SkillNames, ask, question_values
 
 WEB_SEED = 900
 """Of the pictures with partly wrong captions; the models' own training pairs have seeds below 10."""

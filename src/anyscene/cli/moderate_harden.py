@@ -90,9 +90,9 @@ def harden(
 ) -> None:
     """Make the space, run the loop, print."""
     from anyscene.dataset import SceneSpace
+    from anyscene.evaluation.skills import draw_around
     from anyscene.moderation.hardening import harden as run
     from anyscene.taxonomy import load_taxonomy
-    from anyscene.training.skills import draw_around
 
     vocabulary = load_taxonomy(taxonomy)
     source = SceneSpace(scene_spec, taxonomy=vocabulary).source(seed)
@@ -128,8 +128,8 @@ def harden(
 
 
 def _skills(taxonomy: Taxonomy) -> SceneSkills:
+    from anyscene.evaluation.skills import SkillNames
     from anyscene.moderation.hard_cases import SceneSkills
-    from anyscene.training.skills import SkillNames
 
     return SceneSkills(SkillNames.of(taxonomy))
 

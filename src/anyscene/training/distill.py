@@ -28,6 +28,7 @@ from typing import Any
 from anyscene.dataset.scene_space import RecordOptions
 from anyscene.errors import MissingExtraError, SpecError
 from anyscene.evaluation import EvaluationRun, compare_evaluations, open_run, report_run, score_evaluation, scores_of
+from anyscene.evaluation.skills import Asked, Drawn, Rows, SkillGap, SkillNames, ask, compare_skills, draw_around, pool, question_values
 from anyscene.judges import Judge, load_judge
 from anyscene.models import Model, load_model
 from anyscene.models.diffusers import DiffusersModel
@@ -50,7 +51,6 @@ from anyscene.training.lessons import Lessons, Painting, listed, make_lessons, p
 from anyscene.training.model_card import write_model_card
 from anyscene.training.policies import POLICY, Trained
 from anyscene.training.run_folder import TrainingRun
-from anyscene.training.skills import Asked, Drawn, Rows, SkillGap, SkillNames, ask, compare_skills, draw_around, pool, question_values
 
 __all__ = ["run_distill"]
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from anyscene.dataset.schema import record_schema
 from anyscene.evaluation import EvaluationRun, judge_run, paint_run
+from anyscene.evaluation.skills import Drawn, Rows
 from anyscene.judges import Judge
 from anyscene.models import Model
 from anyscene.models.protocol import Finds
@@ -29,7 +30,6 @@ from anyscene.taxonomy import Taxonomy
 from anyscene.training.distill_config import Teaching
 from anyscene.training.examples import Example
 from anyscene.training.held_out import FORMS
-from anyscene.training.skills import Drawn, Rows
 
 __all__ = ["FATES", "Lesson", "Lessons", "Painting", "listed", "make_lessons", "marked", "preferred", "with_pictures"]
 

@@ -14,11 +14,7 @@ import pytest
 from anyscene.dataset import SceneSpace
 from anyscene.dataset.scene_space import RecordOptions
 from anyscene.errors import RecordError, SpecError
-from anyscene.language import QuestionOptions
-from anyscene.language.question import Question
-from anyscene.sandbox.loading import load_sandbox_taxonomy
-from anyscene.scoring import score_run
-from anyscene.training.skills import (
+from anyscene.evaluation.skills import (
     Asked,
     SkillGap,
     SkillNames,
@@ -29,6 +25,10 @@ from anyscene.training.skills import (
     pool,
     question_values,
 )
+from anyscene.language import QuestionOptions
+from anyscene.language.question import Question
+from anyscene.sandbox.loading import load_sandbox_taxonomy
+from anyscene.scoring import score_run
 
 SCENES = 900
 SPACE = SceneSpace(complexity=(1, 5), counts=True, scene_attributes=(0, 1), taxonomy=load_sandbox_taxonomy())
