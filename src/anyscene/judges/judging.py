@@ -1,7 +1,8 @@
 """Judging: every question about every media of a run, into the answer store, resumable at any moment.
 
 Media are judged in blocks of a fixed number; a block is one file of the store, so a run that was stopped ends with the bytes of an
-unbroken one. What failed is asked again by the next run, into a file beside the first.
+unbroken one. What failed is asked again by the next run, into a file beside the first. A judge with several ``workers`` is asked about
+as many media at once, whatever their blocks; a block is written when its last answer is there.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from anyscene.engines.threads import in_flight
 from anyscene.errors import AnySceneError, Interrupted, SpecError
 from anyscene.judges.protocol import STATUSES, Answer, Judge
 from anyscene.judges.store import AnswerRow, answer_table, keys_by_media, part_name, read_answer_file, write_answers
@@ -89,30 +91,29 @@ def judge_media(
     todo = sum(len(task.questions) for _, tasks in plan for task in tasks)
     counts: Counter[str] = Counter()
     if todo:
-        with (
-            progress(expected, "questions", done=expected - todo, quiet=quiet) as advance,
-            ThreadPoolExecutor(max(judge.workers, 1)) as pool,
-        ):
-            modalities = {record["id"]: record.get("modality", "image") for record in records}
+        modalities = {record["id"]: record.get("modality", "image") for record in records}
 
-            def ask(task: _Task) -> list[AnswerRow]:
-                rows = _ask(judge, media, task, modalities[task.entry.record_id])
-                advance(len(rows))
-                return rows
+        def ask(place: tuple[int, int]) -> list[AnswerRow]:
+            task = plan[place[0]][1][place[1]]
+            return _ask(judge, media, task, modalities[task.entry.record_id])
 
-            try:
-                for block, tasks in plan:
-                    rows = [row for own in (map(ask, tasks) if judge.workers <= 1 else pool.map(ask, tasks)) for row in own]
-                    counts.update(row.answer.status for row in rows)
-                    store.add(block, answer_table(rows, judge.name, judge.revision, judge.template))
-            except KeyboardInterrupt:
-                pool.shutdown(wait=False, cancel_futures=True)
-                if close := getattr(judge, "close", None):
-                    close()  # a judge over HTTP may be waiting for a busy server
-                raise Interrupted("stopped; finished blocks of answers are kept: the same command goes on from there") from None
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        places = ((at, number) for at, (_, tasks) in enumerate(plan) for number in range(len(tasks)))
+        unfinished: dict[int, dict[int, list[AnswerRow]]] = {}
+        try:
+            with (
+                progress(expected, "questions", done=expected - todo, quiet=quiet) as advance,
+                closing(in_flight(ask, places, workers=max(judge.workers, 1))) as answered,
+            ):
+                for (at, number), rows in answered:
+                    own = unfinished.setdefault(at, {})
+                    own[number] = rows
+                    advance(len(rows))
+                    if len(own) == len(plan[at][1]):
+                        store.add(plan[at][0], _block_table(unfinished.pop(at), judge, counts))
+        except KeyboardInterrupt:
+            if close := getattr(judge, "close", None):
+                close()  # a judge over HTTP may be waiting for a busy server
+            raise Interrupted("stopped; finished blocks of answers are kept: the same command goes on from there") from None
     open_ones = ", ".join(f"{counts[status]:,} {status}" for status in STATUSES[1:] if counts[status])
     if open_ones:
         say(f"{counts['answered']:,} of {todo:,} questions answered; {open_ones}. They count as missing, not as wrong.", quiet=quiet)
@@ -175,6 +176,13 @@ def _plan(entries: Sequence[MediaEntry], asked_of: Mapping[str, tuple[Question, 
                 tasks.append(_Task(entry, tuple(open_ones.values())))
         if tasks:
             yield block, tasks
+
+
+def _block_table(rows_of: Mapping[int, Sequence[AnswerRow]], judge: Judge, counts: Counter[str]) -> pa.Table:
+    """The answers of a block, in the order of its media; they are counted by status."""
+    rows = [row for number in sorted(rows_of) for row in rows_of[number]]
+    counts.update(row.answer.status for row in rows)
+    return answer_table(rows, judge.name, judge.revision, judge.template)
 
 
 def _ask(judge: Judge, media: MediaFolder, task: _Task, modality: str) -> list[AnswerRow]:

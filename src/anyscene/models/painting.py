@@ -1,6 +1,7 @@
 """Painting: a model's media for every scene of a run, resumable at any moment.
 
-Each media has a seed of its own, drawn from (seed of the run, record, sample), so which media are made together changes nothing.
+Each media has a seed of its own, drawn from (seed of the run, record, sample), so which media are made together, and in which order,
+changes nothing. A model with several ``workers`` is given as many batches at once; never are more in memory.
 """
 
 from __future__ import annotations
@@ -8,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from anyscene.engines.threads import in_flight
 from anyscene.errors import AnySceneError, Interrupted, MediaError
 from anyscene.media import Media, MediaEntry, MediaFolder, read_media
 from anyscene.models.protocol import Failure, Finds, KnowsTruth, Model
@@ -80,18 +83,20 @@ def paint(
         if todo:
             if match := getattr(model, "match", None):
                 say(match(records, samples).line(), quiet=quiet)
-            with progress(len(tasks), "media", done=len(tasks) - len(todo), quiet=quiet) as advance:
-                start = 0
-                while start < len(todo):
-                    batch = todo[start : start + model.batch_size]  # the model may like smaller ones from here on
-                    start += len(batch)
-                    made = list(_make(media, model, batch))
+            workers = max(getattr(model, "workers", 1), 1)
+            with (
+                progress(len(tasks), "media", done=len(tasks) - len(todo), quiet=quiet) as advance,
+                closing(in_flight(lambda batch: list(_make(media, model, batch)), _batches(model, todo, workers), workers=workers)) as all_made,
+            ):
+                for batch, made in all_made:
                     media.append(made)
                     done.update((entry.key, entry) for entry in made)
                     advance(len(batch))
-                    if stop := getattr(model, "stopped", None):  # the budget, or the server: what was made is kept
-                        raise stop
+            if stop := getattr(model, "stopped", None):  # the budget, or the server: what was made is kept
+                raise stop
     except KeyboardInterrupt:
+        if close := getattr(model, "close", None):
+            close()  # batches that are under way elsewhere are waited for by nobody
         raise Interrupted(f"stopped; {len(done):,} of {len(tasks):,} media are kept: the same command goes on from there") from None
     entries = [done[task.record["id"], task.sample] for task in tasks]
     if todo or entries != media.entries():
@@ -122,6 +127,16 @@ def _kept(media: MediaFolder, tasks: Sequence[_Task], quiet: bool) -> dict[tuple
         else:
             say(f"{problem}; it is made again.", quiet=quiet)
     return kept
+
+
+def _batches(model: Model, todo: Sequence[_Task], workers: int) -> Iterator[Sequence[_Task]]:
+    """What is to be made, in batches; the last ones are smaller where that keeps all workers busy. None once the model has stopped."""
+    start = 0
+    while start < len(todo) and not getattr(model, "stopped", None):
+        share = len(todo) if workers == 1 else -(-(len(todo) - start) // (2 * workers))
+        batch = todo[start : start + min(model.batch_size, share)]  # the model may like smaller ones from here on
+        start += len(batch)
+        yield batch
 
 
 def _make(media: MediaFolder, model: Model, batch: Sequence[_Task]) -> Iterator[MediaEntry]:
