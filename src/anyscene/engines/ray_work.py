@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -27,11 +28,9 @@ def versions() -> dict[str, str]:
     import numpy
     import pyarrow
 
-    import anyscene
-
     return {
         "python": platform.python_version(),
-        "anyscene": anyscene.__version__,
+        "anyscene": sys.modules["anyscene"].__version__,
         "numpy": numpy.__version__,
         "pyarrow": pyarrow.__version__,
     }
@@ -179,8 +178,8 @@ def losses_told() -> Iterator[None]:
     except RayError as error:
         what = "memory ran out there" if isinstance(error, OutOfMemoryError) else f"{type(error).__name__}: {first_line(error)}"
         raise RunError(
-            f"A worker of the Ray cluster was lost, again and again, with the same piece of work ({what}). Finished files are kept: run the "
-            "same command again to go on."
+            f"A worker of the Ray cluster was lost, again and again, with the same piece of work ({what}). What is finished is kept: run "
+            "the same command again to go on."
         ) from error
 
 
