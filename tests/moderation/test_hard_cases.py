@@ -10,7 +10,7 @@ import pytest
 
 from anyscene.errors import SpecError
 from anyscene.moderation.detector import Detector
-from anyscene.moderation.hard_cases import SceneSkills, find_hard_cases
+from anyscene.moderation.hard_cases import SceneSkills, cases_of
 from anyscene.moderation.matrix import HeldOut
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -22,17 +22,7 @@ CLASSES = {"dog": "animal", "cat": "animal", "cup": "thing", "box": "thing"}
 COLOURS, SHAPES = ("red", "blue"), ("round", "square")
 
 
-class Names:
-    """Skills by class of object and type of attribute, and the complexity."""
-
-    def of_record(self, one):
-        around = (f"complexity:{one['complexity']}",)
-        found = {}
-        for place, thing in enumerate(one["graph"]["objects"]):
-            found[f"o{place}"] = (f"object:{CLASSES[thing['name']]}", *around)
-            for number, attribute in enumerate(thing["attributes"]):
-                found[f"o{place}.a{number}"] = (f"attribute:{attribute['type']}", *around)
-        return found
+SKILLS = SceneSkills(object_classes=CLASSES)
 
 
 class Known(DetectorData):
@@ -66,7 +56,7 @@ def find(records, misses, copies=1, threshold=0.5):
         None if one is None else threshold - 0.1 if one else threshold + 0.1 for one in np.repeat(np.array(misses, dtype=object), copies)
     ]
     detector = Detector(Path("x"), {"threshold": threshold}, None)
-    return find_hard_cases(detector, HeldOut("data", Known(records), pictures), scores, SceneSkills(Names()))
+    return cases_of(detector, HeldOut("data", Known(records), pictures), scores, SKILLS)
 
 
 def has(one, name=None, kind=None):
@@ -139,4 +129,4 @@ def test_pictures_without_a_score_are_left_out():
 def test_words_of_scenes_are_skills_too():
     one = record(0, [("dog", [])])
     one["graph"]["scene_attributes"] = [{"type": "style", "value": "sketch"}]
-    assert SceneSkills(Names()).of_scene(one) == {"object:animal", "complexity:1", "named:dog", "scene:style=sketch"}
+    assert SKILLS.of_scene(one) == {"object:animal", "complexity:1", "named:dog", "scene:style", "scene:style=sketch"}

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from anyscene.errors import RunError, SpecError
-from anyscene.evaluation.skills import SkillNames, draw_around
 from anyscene.media import Media
 from anyscene.moderation.hard_cases import SceneSkills
 from anyscene.moderation.hardening import harden
@@ -23,7 +22,7 @@ from planted import painted, record, write
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 OTHERS = ("cat", "cup", "box")
-SKILLS = SceneSkills(SkillNames(object_classes={"dog": "dogs", "cat": "others", "cup": "others", "box": "others"}))
+SKILLS = SceneSkills(object_classes={"dog": "dogs", "cat": "others", "cup": "others", "box": "others"})
 QUICK = TrainOptions("resnet", size=32, steps=80, batch=16, learning_rate=2e-3, validate_every=20, false_positive_rate=0.1, patience=0)
 
 
@@ -76,7 +75,6 @@ def given(data, detector, place):
         "out": place / "loop",
         "painters": {"planted": Painter},
         "rows": rows,
-        "draw": draw_around,
         "skills": SKILLS,
         "n": 40,
         "device": "cpu",

@@ -422,6 +422,8 @@ def test_expected_false_positives_are_those_of_the_calibrated_rate(tmp_path: Pat
 def test_a_detector_of_encodings_is_refused() -> None:
     with pytest.raises(SpecError, match="how files are encoded"):
         check_scanner(Redness(facts={"backbone": {"name": "hand"}}))
+    with pytest.raises(SpecError, match="how files are encoded"):
+        next(scan_pictures(["."], Redness(facts={"backbone": {"name": "hand"}})))
     check_scanner(Redness())
 
 

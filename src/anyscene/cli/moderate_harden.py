@@ -17,8 +17,6 @@ from anyscene.errors import SpecError
 
 if TYPE_CHECKING:
     from anyscene.models import Model
-    from anyscene.moderation.hard_cases import SceneSkills
-    from anyscene.taxonomy import Taxonomy
 
 HARD_CASES = """Find what a detector misses more than the rest: kinds of objects, types of attributes, styles, complexities.
 
@@ -51,15 +49,14 @@ def hard_cases(
 ) -> None:
     """Look, write, print."""
     from anyscene.evaluation.run import json_bytes
-    from anyscene.moderation import load_detector, open_dataset
-    from anyscene.moderation.hardening import hard_cases_of
+    from anyscene.moderation import find_hard_cases, load_detector, open_dataset
     from anyscene.report.moderation_page import write_hard_cases_page
     from anyscene.runs import open_folder, write_atomic
     from anyscene.taxonomy import load_taxonomy
 
     judge, opened = load_detector(detector, device=device), open_dataset(data)
     open_folder(out)
-    found = hard_cases_of(judge, opened, _skills(load_taxonomy(taxonomy)), out / "scores", split=split, seed=seed, quiet=quiet)
+    found = find_hard_cases(judge, opened, split=split, taxonomy=load_taxonomy(taxonomy), folder=out / "scores", seed=seed, quiet=quiet)
     result = {"detector": judge.name, "split": split, **found.to_dict()}
     write_atomic(out / "hard-cases.json", json_bytes(result))
     write_hard_cases_page(out / "report.html", result)
@@ -90,8 +87,7 @@ def harden(
 ) -> None:
     """Make the space, run the loop, print."""
     from anyscene.dataset import SceneSpace
-    from anyscene.evaluation.skills import draw_around
-    from anyscene.moderation.hardening import harden as run
+    from anyscene.moderation import harden as run
     from anyscene.taxonomy import load_taxonomy
 
     vocabulary = load_taxonomy(taxonomy)
@@ -107,8 +103,6 @@ def harden(
         out,
         painters=_painters(generator, model_option),
         rows=rows,
-        draw=draw_around,
-        skills=_skills(vocabulary),
         n=n,
         control=control,
         taxonomy=vocabulary,
@@ -125,13 +119,6 @@ def harden(
         for line in lines:
             print(f"  {_gap(line)}  {line['what']}")
     print(f"report: {out / 'report.html'}")
-
-
-def _skills(taxonomy: Taxonomy) -> SceneSkills:
-    from anyscene.evaluation.skills import SkillNames
-    from anyscene.moderation.hard_cases import SceneSkills
-
-    return SceneSkills(SkillNames.of(taxonomy))
 
 
 def _painters(given: Sequence[str], options: list[str] | None) -> dict[str, Callable[[], Model]]:

@@ -62,12 +62,10 @@ def scan(
 ) -> None:
     """Load, scan, print what it came to."""
     from anyscene.moderation.detector import load_detector
-    from anyscene.moderation.scan import check_scanner
     from anyscene.moderation.scan import scan as run
 
     limits = _limits(max_megabytes, max_megapixels, max_memory, file_timeout, frames)
     loaded = load_detector(detector, device=device)
-    check_scanner(loaded)
     summary = run(paths, loaded, out, threshold=threshold, limits=limits, workers=workers, batch=batch, quiet=quiet)
     if as_json:
         print_json(summary.to_dict())
@@ -98,7 +96,6 @@ def serve(
 ) -> None:
     """Load, listen."""
     from anyscene.moderation.detector import load_detector
-    from anyscene.moderation.scan import check_scanner
     from anyscene.moderation.service import ScanServer
     from anyscene.rewards.server import ServerConfig
     from anyscene.rewards.wire import Limits
@@ -118,7 +115,6 @@ def serve(
     config.token()  # before the detector is loaded
     limits = _limits(max_body_mb, max_megapixels, max_memory, file_timeout, frames)
     loaded = load_detector(detector, device=device)
-    check_scanner(loaded)
     server = ScanServer(loaded, config, threshold=threshold, limits=limits, workers=workers)
     server.run(lambda url: say(f"{loaded.name} is served at {url}/scan; Ctrl-C stops it", quiet=quiet))
 

@@ -4,6 +4,8 @@ from anyscene.moderation.build import BuildOptions, build_dataset
 from anyscene.moderation.dataset import DetectorData, Picture, open_dataset
 from anyscene.moderation.detector import Detector, load_detector
 from anyscene.moderation.findings import Finding, read_findings
+from anyscene.moderation.hard_cases import HardCases, SceneSkills, find_hard_cases
+from anyscene.moderation.hardening import harden
 from anyscene.moderation.matrix import evaluate_matrix
 from anyscene.moderation.probe import Audit, audit, audit_sources
 from anyscene.moderation.scan import ScanSummary, scan, scan_pictures
@@ -15,13 +17,17 @@ __all__ = [
     "Detector",
     "DetectorData",
     "Finding",
+    "HardCases",
     "Picture",
     "ScanSummary",
+    "SceneSkills",
     "TrainOptions",
     "audit",
     "audit_sources",
     "build_dataset",
     "evaluate_matrix",
+    "find_hard_cases",
+    "harden",
     "load_detector",
     "open_dataset",
     "read_findings",

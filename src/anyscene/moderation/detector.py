@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,25 +22,47 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
-from anyscene.errors import MediaError, MissingExtraError, RecordError, RunError
+from anyscene.errors import MissingExtraError, RecordError, RunError, SpecError
 from anyscene.evaluation.run import json_bytes, read_json
-from anyscene.media import Media, read_media
+from anyscene.media import Media
+from anyscene.moderation.opening import Opened, OpeningLimits, open_image, open_picture, read_file
 from anyscene.runs import sha256_of
 from anyscene.scoring.question_bank import Floats
 from anyscene.weights import pick_device
 
-__all__ = ["Detector", "Given", "Scorer", "load_detector", "media_of_given", "sigmoid", "weight_digests"]
+__all__ = ["Detector", "Given", "Scorer", "Shown", "load_detector", "logits_of", "shown_of", "sigmoid", "weight_digests"]
 
 DETECTOR, SEEN, LINEAR, NETWORK = "detector.json", "seen.parquet", "linear.safetensors", "network"
 KIND, VERSION = "detector", 1
-Given = Media | Image.Image | Path | bytes
-"""A picture as a detector takes it."""
+Given = Media | Image.Image | str | Path | bytes
+"""A picture as a detector takes it; a ``str`` is a path."""
+AT_ONCE_BYTES = 2**27
+"""Of files and pixels that are looked at together; a single picture may have more."""
+LIMITS = OpeningLimits(least_side=1)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture as it is looked at.
+
+    Attributes:
+        image: RGB, upright, without a profile.
+        file: that it came from; empty where there is none.
+    """
+
+    image: Image.Image
+    file: bytes = b""
+
+    @property
+    def data(self) -> bytes:
+        """The file, or where there is none the picture as a PNG: for those who look at files."""
+        return self.file or Media.of_image(self.image).data
 
 
 class Scorer(Protocol):
     """What looks at pictures."""
 
-    def logits(self, pictures: Sequence[Media], batch: int) -> Floats:
+    def logits(self, pictures: Sequence[Shown], batch: int) -> Floats:
         """``(pictures,)`` the logit of each; NaN where there is none."""
 
     def save(self, folder: Path) -> None:
@@ -61,20 +83,20 @@ class Detector:
     facts: Mapping[str, Any]
     scorer: Scorer
 
-    def score(self, pictures: Sequence[Given], *, batch: int = 64) -> list[float | None]:
+    def score(self, pictures: Iterable[Given], *, batch: int = 64) -> list[float | None]:
         """How likely each picture is generated, if half of all pictures were; None where it cannot be read or gets no number.
 
+        A picture has one score, however it is given: files, their bytes and PIL images are opened as a scan opens them (`opening`), but in
+        this process. For strangers' files, `scan.scan_pictures` opens them in others.
+
         Args:
-            pictures: media, PIL images, paths, or bytes of files.
-            batch: pictures at a time; fewer where the memory does not suffice.
+            pictures: paths, bytes of files, PIL images, or media.
+            batch: pictures at a time; fewer where the memory does not suffice, or where they are large.
+
+        Raises:
+            SpecError: one is none of these.
         """
-        found: list[float | None] = []
-        for first in range(0, len(pictures), batch):
-            media = [media_of_given(one) for one in pictures[first : first + batch]]
-            known = [one for one in media if one is not None]
-            values = iter(self.scorer.logits(known, batch).tolist() if known else [])
-            found += [None if one is None else sigmoid(next(values)) for one in media]
-        return found
+        return [sigmoid(one) for one in logits_of(self.scorer, pictures, batch).tolist()]
 
     def verdict(self, score: float | None) -> str | None:
         """``generated`` where the score is above the threshold, else ``real``; None without a score."""
@@ -121,14 +143,56 @@ def sigmoid(logit: float) -> float | None:
     return 1 / (1 + math.exp(-logit)) if logit > -700 else 0.0
 
 
-def media_of_given(picture: Given) -> Media | None:
-    """A picture, opened; None where it cannot be read."""
-    if isinstance(picture, Media):
-        return picture
-    try:
-        return Media.of_image(picture) if isinstance(picture, Image.Image) else read_media(picture)
-    except MediaError:
-        return None
+def logits_of(scorer: Scorer, pictures: Iterable[Given], batch: int) -> Floats:
+    """``(pictures,)`` the logit of each picture; NaN where it cannot be read or gets no number.
+
+    Raises:
+        SpecError: one is no picture.
+    """
+    found: list[float] = []
+    waiting: list[Shown] = []
+    places: list[int] = []
+    held = 0
+
+    def look() -> None:
+        for place, logit in zip(places, scorer.logits(waiting, batch).tolist() if waiting else [], strict=True):
+            found[place] = logit
+        waiting.clear()
+        places.clear()
+
+    for given in pictures:
+        shown = shown_of(given)
+        found.append(math.nan)
+        if shown is None:
+            continue
+        own = 3 * shown.image.width * shown.image.height + len(shown.file)
+        if len(waiting) >= batch or (waiting and held + own > AT_ONCE_BYTES):
+            look()
+            held = 0
+        waiting.append(shown)
+        places.append(len(found) - 1)
+        held += own
+    look()
+    return np.array(found, dtype=np.float64)
+
+
+def shown_of(picture: Given) -> Shown | None:
+    """A picture, opened; None where it cannot be read.
+
+    Raises:
+        SpecError: it is no picture, nor a path or bytes.
+    """
+    if isinstance(picture, Image.Image):
+        opened, file = open_image(picture), b""
+    else:
+        read = read_file(Path(picture), LIMITS) if isinstance(picture, str | Path) else picture
+        if isinstance(read, Opened):
+            return None
+        file = read.data if isinstance(read, Media) else read
+        if not isinstance(file, bytes):
+            raise SpecError(f"a picture is a path, the bytes of a file, a PIL image or media, not {type(file).__name__}")
+        opened = open_picture(file, LIMITS)
+    return Shown(opened.pictures[0], file) if opened.pictures else None
 
 
 def load_detector(folder: str | Path, *, device: str = "auto") -> Detector:
@@ -170,7 +234,7 @@ def _scorer(folder: Path, facts: Mapping[str, Any], device: str) -> Scorer:
     if backbone["name"] == "hand":
         from anyscene.moderation.linear import HandScorer
 
-        return HandScorer.load(folder)
+        return HandScorer.load(folder, facts)
     try:
         place = pick_device(device)
     except ImportError:
@@ -192,7 +256,7 @@ class NetworkScorer:
 
     network: Any
 
-    def logits(self, pictures: Sequence[Media], batch: int) -> Floats:
+    def logits(self, pictures: Sequence[Shown], batch: int) -> Floats:
         return np.asarray(self.network.logits([one.image for one in pictures], batch), dtype=np.float64)
 
     def save(self, folder: Path) -> None:

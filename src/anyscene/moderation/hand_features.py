@@ -22,7 +22,7 @@ from anyscene.media import read_media
 from anyscene.moderation.encoding import Head, decode, quality_tables, read_head
 from anyscene.rewards.picture_statistics import picture_statistics
 
-__all__ = ["FEATURES", "QUALITIES", "Feature", "Value", "features_of", "hand_features"]
+__all__ = ["FEATURES", "HAND_NAMES", "QUALITIES", "Feature", "Value", "features_of", "hand_features"]
 
 Floats = NDArray[np.float64]
 Value = float | str
@@ -88,6 +88,11 @@ FEATURES: dict[str, Feature] = {
     "bytes_per_pixel": Feature("looks", "bytes of the file for each pixel", _LOOKS),
 }
 """By name, in the order in which they are told."""
+_WORDS = ("encoding", "size")
+_PLAIN = {"format": "PNG", "subsampling": "-1", "progressive": "False", "mode": "colour", "metadata": "none", "profile": "False"}
+"""Of the features that are words, those with a plainest case."""
+HAND_NAMES = (*(name for name in FEATURES if name not in _WORDS and name not in _PLAIN), *_PLAIN)
+"""Of the numbers of `hand_features`."""
 
 
 def features_of(data: bytes, name: str = "the picture") -> dict[str, Value]:
@@ -111,10 +116,7 @@ def hand_features(data: bytes, name: str = "the picture") -> Floats:
         MediaError: it cannot be read.
     """
     found = features_of(data, name)
-    words = {key: value for key, value in found.items() if isinstance(value, str)}
-    plain = {"format": "PNG", "subsampling": "-1", "progressive": "False", "mode": "colour", "metadata": "none", "profile": "False"}
-    numbers = [float(value) for value in found.values() if not isinstance(value, str)]
-    return np.array([*numbers, *(float(words[key] != value) for key, value in plain.items())])
+    return np.array([float(found[key] != _PLAIN[key]) if key in _PLAIN else float(found[key]) for key in HAND_NAMES])
 
 
 # ---- file -----------------------------------------------------------------------------------------------------------------------

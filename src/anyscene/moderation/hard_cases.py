@@ -11,20 +11,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from anyscene.errors import SpecError
-from anyscene.moderation.dataset import GENERATED
-from anyscene.moderation.detector import Detector
-from anyscene.moderation.matrix import HeldOut
+from anyscene.evaluation.skills import SkillNames
+from anyscene.moderation.dataset import GENERATED, DetectorData, open_dataset
+from anyscene.moderation.detector import Detector, load_detector
+from anyscene.moderation.matrix import HeldOut, scores_of
 from anyscene.rewards.protocol import Record
 from anyscene.scene.keyed import key_of
 from anyscene.scoring.question_bank import Bools, Floats, Ints
 from anyscene.scoring.statistics import LEVEL, Estimate, Mean, adjust_holm, bootstrap
+from anyscene.taxonomy import Taxonomy, load_taxonomy
 
-__all__ = ["Case", "HardCases", "NamesSkills", "SceneSkills", "find_hard_cases"]
+__all__ = ["Case", "HardCases", "SceneSkills", "cases_of", "find_hard_cases"]
 
 LEAST = 20
 """Scenes that must ask for a skill, and that must not, for it to be compared."""
@@ -33,26 +36,20 @@ MOST = 8
 """Skills that new scenes are drawn around."""
 
 
-class NamesSkills(Protocol):
-    """Says which skills each element of a scene asks for."""
+class SceneSkills(SkillNames):
+    """Skills with the words themselves added: ``named:dog``, ``scene:style=watercolor``."""
 
-    def of_record(self, record: Record) -> Mapping[str, tuple[str, ...]]:
-        """By element: ``o0``, ``o0.a1``, ``r0``, ``s0``."""
+    __slots__ = ()
 
-
-@dataclass(frozen=True)
-class SceneSkills:
-    """Skills with the words themselves added: ``named:dog``, ``scene:style=watercolor``.
-
-    Attributes:
-        names: of the classes and types.
-    """
-
-    names: NamesSkills
+    @classmethod
+    def of(cls, taxonomy: Taxonomy | None = None) -> SceneSkills:
+        """Those of a vocabulary; None is the one that ships."""
+        names = SkillNames.of(taxonomy or load_taxonomy())
+        return cls(names.relation_types, names.object_classes, names.uncommon)
 
     def of_record(self, record: Record) -> dict[str, tuple[str, ...]]:
         """The skills of each element."""
-        found = {element: tuple(skills) for element, skills in self.names.of_record(record).items()}
+        found = super().of_record(record)
         graph = record["graph"]
         for place, thing in enumerate(graph["objects"]):
             found[f"o{place}"] = (*found.get(f"o{place}", ()), f"named:{thing['name']}")
@@ -144,6 +141,43 @@ class HardCases:
 
 
 def find_hard_cases(
+    detector: Detector | str | Path,
+    data: DetectorData | str | Path,
+    *,
+    split: str = "validation",
+    taxonomy: Taxonomy | None = None,
+    skills: SceneSkills | None = None,
+    folder: Path | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    quiet: bool = False,
+) -> HardCases:
+    """The hard cases of a detector among the pictures of its own generators.
+
+    Args:
+        detector: the detector, or its folder.
+        data: the data set that it was trained on, or another one; or its folder.
+        split: whose pictures are looked at; not the one that is to show a change afterwards.
+        taxonomy: whose classes and types name skills; None is the one that ships.
+        skills: of scenes, in place of the taxonomy's.
+        folder: where scores are kept; None keeps none.
+        seed: of resampling and dealing.
+        device: of torch, or ``auto``.
+        quiet: show no progress.
+
+    Raises:
+        SpecError: there is no such split, or no generated picture has a scene.
+        Interrupted: stopped by Ctrl-C.
+    """
+    detector = detector if isinstance(detector, Detector) else load_detector(detector, device=device)
+    data = data if isinstance(data, DetectorData) else open_dataset(data)
+    held = HeldOut(data.folder.resolve().name, data, data.select(split=split))
+    scores = scores_of(detector, held, "", folder, quiet=quiet)
+    own = [name for name in detector.generators if name in held.generators]
+    return cases_of(detector, held, scores, skills or SceneSkills.of(taxonomy), generators=own, seed=seed)
+
+
+def cases_of(
     detector: Detector,
     tested: HeldOut,
     scores: Sequence[float | None],
@@ -152,7 +186,7 @@ def find_hard_cases(
     generators: Iterable[str] = (),
     seed: int = 0,
 ) -> HardCases:
-    """Looks for the skills whose pictures a detector misses more than others.
+    """The skills whose pictures a detector misses more than others, from their scores.
 
     Args:
         detector: its threshold decides what is missed.

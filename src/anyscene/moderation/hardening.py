@@ -27,6 +27,7 @@ from anyscene.dataset import record_schema
 from anyscene.errors import CapacityError, RunError, SpecError
 from anyscene.evaluation import paint_run
 from anyscene.evaluation.run import json_bytes, slug
+from anyscene.evaluation.skills import Rows, draw_around
 from anyscene.models import Model
 from anyscene.moderation.build import BuildOptions, build_dataset
 from anyscene.moderation.dataset import REAL, DetectorData, open_dataset
@@ -41,43 +42,9 @@ from anyscene.scoring.question_bank import Bools
 from anyscene.scoring.statistics import Difference, Mean, adjust_holm, compare_paired
 from anyscene.taxonomy import Taxonomy
 
-__all__ = ["Draw", "Rows", "hard_cases_of", "harden"]
+__all__ = ["harden"]
 
 HARD_CASES, HARDENED, REPORT = "hard-cases.json", "hardened.json", "report.html"
-Rows = Callable[[int, int], Sequence[Record]]
-"""Scenes by number of the first and count; fewer where the space ends."""
-Draw = Callable[..., Any]
-"""Scenes around skills: of rows, weights of skills, how many, and names of skills; its value has ``records`` and ``looked``."""
-
-
-def hard_cases_of(
-    detector: Detector,
-    data: DetectorData,
-    skills: SceneSkills,
-    folder: Path,
-    *,
-    split: str = "validation",
-    seed: int = 0,
-    quiet: bool = False,
-) -> HardCases:
-    """The hard cases of a detector among the pictures of its own generators.
-
-    Args:
-        detector: the detector.
-        data: the data set that it was trained on, or another one.
-        skills: of scenes.
-        folder: where scores are kept.
-        split: whose pictures are looked at; not the one that is to show a change afterwards.
-        seed: of resampling.
-        quiet: show no progress.
-
-    Raises:
-        SpecError: there is no such split, or no generated picture has a scene.
-    """
-    held = HeldOut(data.folder.resolve().name, data, data.select(split=split))
-    scores = scores_of(detector, held, "", folder, quiet=quiet)
-    own = [name for name in detector.generators if name in held.generators]
-    return find_hard_cases(detector, held, scores, skills, generators=own, seed=seed)
 
 
 def harden(
@@ -87,11 +54,10 @@ def harden(
     *,
     painters: Mapping[str, Callable[[], Model]],
     rows: Rows,
-    draw: Draw,
-    skills: SceneSkills,
     n: int,
     control: bool = True,
     taxonomy: Taxonomy | None = None,
+    skills: SceneSkills | None = None,
     seed: int = 0,
     device: str = "auto",
     quiet: bool = False,
@@ -103,12 +69,11 @@ def harden(
         data: the data set that it was trained on.
         out: the folder to write into.
         painters: how each generator that it learnt from is loaded, by its name in the data set.
-        rows: scenes to draw from.
-        draw: draws around skills.
-        skills: of scenes.
+        rows: scenes to draw from, by number of the first and count; fewer where the space ends.
         n: new scenes.
         control: train another detector on as many plain scenes.
-        taxonomy: of the scenes.
+        taxonomy: of the scenes; None is the one that ships.
+        skills: of scenes, in place of the taxonomy's.
         seed: of painting, and of the resampling.
         device: of torch, or ``auto``.
         quiet: show no progress.
@@ -123,18 +88,18 @@ def harden(
     """
     detector = detector if isinstance(detector, Detector) else load_detector(detector, device=device)
     data = data if isinstance(data, DetectorData) else open_dataset(data)
-    out = Path(out)
+    out, skills = Path(out), skills or SceneSkills.of(taxonomy)
     _check(detector, data, painters, n)
     open_folder(out)
     with lock_folder(out):
         _open(out, detector, data, n, control, seed)
-        cases = hard_cases_of(detector, data, skills, out / SCORES / "validation", seed=seed, quiet=quiet)
+        cases = find_hard_cases(detector, data, skills=skills, folder=out / SCORES / "validation", seed=seed, quiet=quiet)
         result = {"kind": "hardened-detector", "detector": detector.name, **cases.to_dict(), "versions": {"anyscene": __version__}}
         write_atomic(out / HARD_CASES, json_bytes(normalized(result)))
         if cases.weights:
             say(f"missed more than the rest: {', '.join(cases.weights)}", quiet=quiet)
             fresh = _fresh(rows, data)
-            drawn = draw(fresh, cases.weights, n, skills)
+            drawn = draw_around(fresh, cases.weights, n, skills)
             if len(drawn.records) < n:
                 raise CapacityError(f"{n} new scenes around the hard cases: the scenes to draw from hold {len(drawn.records)}; widen them")
             arms = {"hard": list(drawn.records), "plain": list(fresh(drawn.looked, 2 * n))[: len(drawn.records)] if control else []}

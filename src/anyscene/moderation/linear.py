@@ -7,6 +7,7 @@ that does best on the validation split.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from anyscene.errors import Interrupted, MissingExtraError, ModelError
+from anyscene.errors import Interrupted, MediaError, MissingExtraError, ModelError
 from anyscene.media import Media
 from anyscene.moderation.dataset import GENERATED, Picture
 from anyscene.moderation.degrade import augment
-from anyscene.moderation.detector import LINEAR
-from anyscene.moderation.hand_features import hand_features
+from anyscene.moderation.detector import LINEAR, Shown
+from anyscene.moderation.hand_features import HAND_NAMES, hand_features
 from anyscene.moderation.training import METRICS, Learnt, Lessons, TrainOptions
 from anyscene.runs import progress, write_atomic
 from anyscene.scene.keyed import key_of
@@ -115,9 +116,9 @@ def learn_linear(lessons: Lessons, out: Path, options: TrainOptions, device: str
     scorer: HandScorer | FrozenScorer
     if options.backbone == "hand":
         rows = train
-        maker = _Features(lessons, lambda media, _view, _first: HandScorer.features(media), quiet)
+        maker = _Features(lessons, lambda media, _view, _first: HandScorer.features([one.data for one in media]), quiet)
         features = maker.of(train, 0)
-        facts, preprocessing = {"name": "hand"}, {}
+        facts, preprocessing = {"name": "hand", "features": list(HAND_NAMES)}, {}
     else:
         from anyscene.moderation.backbones import load_frozen
 
@@ -190,7 +191,7 @@ class FrozenScorer:
     frozen: Any
     linear: Linear
 
-    def logits(self, pictures: Sequence[Media], batch: int) -> Floats:
+    def logits(self, pictures: Sequence[Shown], batch: int) -> Floats:
         return self.linear.logits(self.frozen.features([one.image for one in pictures], batch))
 
     def save(self, folder: Path) -> None:
@@ -216,16 +217,28 @@ class HandScorer:
     linear: Linear
 
     @staticmethod
-    def features(pictures: Sequence[Media]) -> Floats:
-        """``(pictures, features)``."""
-        return np.stack([hand_features(one.data) for one in pictures])
+    def features(files: Sequence[bytes]) -> Floats:
+        """``(pictures, features)``.
 
-    def logits(self, pictures: Sequence[Media], batch: int) -> Floats:
-        return self.linear.logits(self.features(pictures))
+        Raises:
+            MediaError: one cannot be read.
+        """
+        return np.stack([hand_features(one) for one in files])
+
+    def logits(self, pictures: Sequence[Shown], batch: int) -> Floats:
+        return np.array([self._logit(one.data) for one in pictures], dtype=np.float64)
+
+    def _logit(self, file: bytes) -> float:
+        try:
+            return float(self.linear.logits(self.features([file]))[0])
+        except MediaError:  # larger than features are taken of
+            return math.nan
 
     def save(self, folder: Path) -> None:
         self.linear.save(folder)
 
     @classmethod
-    def load(cls, folder: Path) -> HandScorer:
+    def load(cls, folder: Path, facts: Mapping[str, Any]) -> HandScorer:
+        if facts["backbone"].get("features") != list(HAND_NAMES):
+            raise ModelError(f"{folder}: it learnt from other hand features than this version has; train it again")
         return cls(Linear.load(folder))

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 
 from anyscene import __version__
 from anyscene.errors import Interrupted, LeakageError, SpecError
 from anyscene.evaluation.run import json_bytes, parquet_bytes, slug
-from anyscene.media import Media
 from anyscene.moderation.dataset import GENERATED, REAL, DetectorData, Picture, open_dataset
 from anyscene.moderation.degrade import SWEEP, check_degradation, degrade
 from anyscene.moderation.detector import Detector, load_detector
@@ -198,7 +198,7 @@ def _checked(tested: HeldOut, label: str) -> HeldOut:
 
 
 def scores_of(
-    detector: Detector, tested: HeldOut, degradation: str, folder: Path, *, batch: int = 64, quiet: bool = False
+    detector: Detector, tested: HeldOut, degradation: str, folder: Path | None, *, batch: int = 64, quiet: bool = False
 ) -> list[float | None]:
     """The score of each picture; those that are kept in the folder are not asked for again.
 
@@ -206,7 +206,7 @@ def scores_of(
         detector: the detector.
         tested: the pictures.
         degradation: what is done to all of them first; empty is nothing.
-        folder: where scores are kept.
+        folder: where scores are kept; None keeps none.
         batch: pictures at a time.
         quiet: show no progress.
 
@@ -214,32 +214,40 @@ def scores_of(
         Interrupted: stopped by Ctrl-C.
         RecordError: a file of the data set is missing or damaged.
     """
-    path = folder / f"{slug(degradation) if degradation else 'clean'}.parquet"
+    path = None if folder is None else folder / f"{slug(degradation) if degradation else 'clean'}.parquet"
     key = {b"detector": detector.digest.encode(), b"data": tested.data.digest.encode(), b"degradation": degradation.encode()}
-    if path.is_file():
-        table = pq.read_table(path)
-        if all((table.schema.metadata or {}).get(name) == value for name, value in key.items()):
-            kept = dict(zip(table["file"].to_pylist(), table["score"].to_pylist(), strict=True))
-            if all(one.file in kept for one in tested.pictures):
-                return [kept[one.file] for one in tested.pictures]
+    kept = {} if path is None else _kept(path, key)
+    if all(one.file in kept for one in tested.pictures):
+        return [kept[one.file] for one in tested.pictures]
     found: list[float | None] = []
     try:
         with progress(len(tested.pictures), "pictures", quiet=quiet) as advance:
             for first in range(0, len(tested.pictures), AT_ONCE):
                 some = tested.pictures[first : first + AT_ONCE]
-                found += detector.score([_given(tested.data, one, degradation) for one in some], batch=batch)
+                found += detector.score((_given(tested.data, one, degradation) for one in some), batch=batch)
                 advance(len(some))
     except KeyboardInterrupt:
         raise Interrupted("stopped; scores of what was finished are kept: the same command goes on from there") from None
-    table = pa.table({"file": [one.file for one in tested.pictures], "score": pa.array(found, pa.float64())})
-    open_folder(folder)
-    write_atomic(path, parquet_bytes(table.replace_schema_metadata(key)))
+    if path is not None:
+        table = pa.table({"file": [one.file for one in tested.pictures], "score": pa.array(found, pa.float64())})
+        open_folder(path.parent)
+        write_atomic(path, parquet_bytes(table.replace_schema_metadata(key)))
     return found
 
 
-def _given(data: DetectorData, picture: Picture, degradation: str) -> Media:
-    media = data.read(picture)
-    return Media.of_image(degrade(media.image, degradation)) if degradation else media
+def _kept(path: Path, key: Mapping[bytes, bytes]) -> dict[str, float | None]:
+    """Scores by file; none where they are of something else, or the file is damaged."""
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException):
+        return {}
+    if any((table.schema.metadata or {}).get(name) != value for name, value in key.items()):
+        return {}
+    return dict(zip(table["file"].to_pylist(), table["score"].to_pylist(), strict=True))
+
+
+def _given(data: DetectorData, picture: Picture, degradation: str) -> bytes | Image.Image:
+    return degrade(data.read(picture).image, degradation) if degradation else data.data(picture)
 
 
 # ---- figures --------------------------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from PIL import Image
 
-__all__ = ["SCORED", "VERDICTS", "Opened", "OpeningLimits", "open_picture", "read_file"]
+__all__ = ["SCORED", "VERDICTS", "Opened", "OpeningLimits", "open_image", "open_picture", "read_file"]
 
 VERDICTS: Mapping[str, str] = {
     "ok": "a picture",
@@ -145,6 +145,21 @@ def open_picture(
     try:
         return _Opening(data, name, limits, found).opened(decode)
     except Exception as error:  # decoders of many formats, each with faults of its own: a file must not stop those after it
+        return replace(found, verdict="damaged", notes=(_words(error),))
+
+
+def open_image(image: Image.Image) -> Opened:
+    """A picture that Pillow opened, as `open_picture` would give it: the frame that it is at, whatever its size. It never raises."""
+    found, notes = Opened("ok", format=image.format or "", width=image.width, height=image.height), list[str]()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image.load()
+            rgb = _as_rgb(image, notes)
+        return replace(found, notes=tuple(notes), pictures=(rgb,), pixels=rgb.width * rgb.height)
+    except _Found as met:
+        return replace(found, verdict=met.verdict, notes=(met.note,))
+    except Exception as error:  # as of files: one picture must not stop those after it
         return replace(found, verdict="damaged", notes=(_words(error),))
 
 
@@ -276,7 +291,9 @@ class _Opening:
                 image.load()
                 if image.width * image.height > self.limits.pixels:  # said less in its head
                     raise self.too_large(image.width * image.height)
-                found.append(self.as_rgb(image, first=not found))
+                rgb = _as_rgb(image, [] if found else self.notes)
+                found.append(rgb.copy() if rgb is image else rgb)  # a copy needs no file
+                found[-1].info.clear()
         except _Found:
             raise
         except MemoryError:
@@ -284,32 +301,6 @@ class _Opening:
         except Exception as error:
             raise self.broken(error) from None
         return tuple(found)
-
-    def as_rgb(self, image: Image.Image, first: bool) -> Image.Image:
-        """RGB of 8 bits: on white where it is transparent, turned as its EXIF data say, without its colour profile."""
-        notes, mode = [], image.mode
-        if mode in ("F", "LAB", "HSV") or (mode == "I" and image.format not in ("PNG", "PPM", "JPEG2000")):
-            raise _Found("unsupported", f"pixels of the kind {mode}")
-        if image.info.get("icc_profile"):
-            notes.append("colour profile ignored")
-        turned = _turned(image, notes)
-        if mode.startswith("I"):
-            notes.append("16 bits reduced to 8")
-            turned = turned.convert("I").point(lambda value: value * (1 / 256)).convert("L")
-        elif mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-            over = turned.convert("RGBA")
-            turned = Image.new("RGB", over.size, (255, 255, 255))
-            alpha = over.getchannel("A")
-            if alpha.getextrema() != (255, 255):
-                notes.append("transparent, put on white")
-            turned.paste(over, mask=alpha)
-        elif mode not in ("RGB", "L", "P"):
-            notes.append({"CMYK": "CMYK as RGB", "1": "1 bit a pixel"}.get(mode, f"{mode} as RGB"))
-        rgb = turned.convert("RGB")  # of what is RGB already, a copy that needs no file
-        rgb.info.clear()
-        if first:
-            self.notes += notes
-        return rgb
 
     def too_large(self, pixels: int) -> _Found:
         said = f"{pixels:,} pixels; at most {self.limits.pixels:,} are taken"
@@ -328,6 +319,29 @@ class _Opening:
             return _Found("unsupported", said)
         cut = isinstance(error, EOFError) or re.search(r"truncated|not enough image data|premature|unexpected end", said, re.IGNORECASE)
         return _Found("truncated" if cut or is_cut_short(self.data) else "damaged", said)
+
+
+def _as_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
+    """RGB of 8 bits: on white where it is transparent, turned as its EXIF data say, without its colour profile."""
+    mode = image.mode
+    if mode in ("F", "LAB", "HSV") or (mode == "I" and image.format not in ("PNG", "PPM", "JPEG2000")):
+        raise _Found("unsupported", f"pixels of the kind {mode}")
+    if image.info.get("icc_profile"):
+        notes.append("colour profile ignored")
+    turned = _turned(image, notes)
+    if mode.startswith("I"):
+        notes.append("16 bits reduced to 8")
+        turned = turned.convert("I").point(lambda value: value * (1 / 256)).convert("L")
+    elif mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        over = turned.convert("RGBA")
+        turned = Image.new("RGB", over.size, (255, 255, 255))
+        alpha = over.getchannel("A")
+        if alpha.getextrema() != (255, 255):
+            notes.append("transparent, put on white")
+        turned.paste(over, mask=alpha)
+    elif mode not in ("RGB", "L", "P"):
+        notes.append({"CMYK": "CMYK as RGB", "1": "1 bit a pixel"}.get(mode, f"{mode} as RGB"))
+    return turned if turned.mode == "RGB" else turned.convert("RGB")
 
 
 _SUFFIXES: Mapping[str, str] = {

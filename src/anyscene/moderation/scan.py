@@ -107,7 +107,7 @@ def scan(
         quiet: show no progress.
 
     Raises:
-        SpecError: an option cannot be honoured, or a path is not there.
+        SpecError: an option cannot be honoured, a path is not there, or the detector looks at how files are encoded.
         RunError: the results cannot be written, or those that are there are of another scan.
         Interrupted: by Ctrl-C; the same call goes on.
         AnySceneError: the detector cannot be used at all.
@@ -165,8 +165,9 @@ def checked_threshold(detector: ScoresPictures, threshold: float | None) -> floa
     """The threshold that is taken.
 
     Raises:
-        SpecError: it is not from 0 to 1.
+        SpecError: it is not from 0 to 1, or the detector looks at something else than pictures.
     """
+    check_scanner(detector)
     if threshold is None:
         return detector.threshold
     if not 0 <= threshold <= 1:

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from anyscene import __version__
@@ -22,7 +21,7 @@ from anyscene.evaluation.run import json_bytes, parquet_bytes
 from anyscene.moderation.calibration import calibrate, check_rate
 from anyscene.moderation.dataset import GENERATED, REAL, DetectorData, Picture, open_dataset
 from anyscene.moderation.degrade import Augmentation
-from anyscene.moderation.detector import DETECTOR, KIND, SEEN, VERSION, Detector, Scorer, load_detector, sigmoid, weight_digests
+from anyscene.moderation.detector import DETECTOR, KIND, SEEN, VERSION, Detector, Scorer, load_detector, logits_of, sigmoid, weight_digests
 from anyscene.moderation.metrics import Scored, measure
 from anyscene.runs import (
     differences,
@@ -299,12 +298,7 @@ def learn(lessons: Lessons, out: Path, options: TrainOptions, device: str, quiet
 
 def _finish(out: Path, learnt: Learnt, lessons: Lessons, data: DetectorData, extra: Sequence[DetectorData], options: TrainOptions) -> None:
     """Sets the threshold, and writes the detector; its manifest comes last."""
-    logits = np.concatenate(
-        [
-            learnt.scorer.logits([lessons.of[one.id].read(one) for one in lessons.validation[first : first + options.batch]], options.batch)
-            for first in range(0, len(lessons.validation), options.batch)
-        ]
-    )
+    logits = logits_of(learnt.scorer, (lessons.of[one.id].data(one) for one in lessons.validation), options.batch)
     by_id = dict(zip((one.id for one in lessons.validation), logits.tolist(), strict=True))
     found = calibrate([by_id[one.id] for one in lessons.calibration()], options.false_positive_rate, widen=options.widen, slack=ROUNDING)
     calibration = replace(found, threshold=sigmoid(found.threshold) or 0.0)
