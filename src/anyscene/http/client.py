@@ -27,11 +27,13 @@ from anyscene.errors import JudgeError, MissingExtraError, ModelError, SpecError
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["ApiClient", "Charge", "HttpFailure", "Malformed"]
+__all__ = ["ApiClient", "Charge", "HttpFailure", "Malformed", "jitter"]
 
 T = TypeVar("T")
 
 RETRIED = frozenset({408, 409, 425, 429})
+UNREACHABLE = frozenset({0, 200})
+"""There was no reply at all, or one that could not be used."""
 LONGEST_PAUSE_S = 60.0
 MAX_REPLY_BYTES = 256 * 2**20
 NO_CREDIT = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "account_deactivated")
@@ -74,6 +76,11 @@ class HttpFailure:
     refused: bool = False
     budget: bool = False
     wait_s: float | None = None
+
+    @property
+    def passing(self) -> bool:
+        """Whether it is the server that failed and not the request: another server, or this one later, may do it."""
+        return self.status in UNREACHABLE | RETRIED or self.status >= 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +243,7 @@ class ApiClient:
             result = self._attempt(once)
             if not isinstance(result, _Again):
                 return result
-            pause_s = min(LONGEST_PAUSE_S, self._backoff_s * 2**attempt) * _jitter(salt, attempt)
+            pause_s = min(LONGEST_PAUSE_S, self._backoff_s * 2**attempt) * jitter(salt, attempt)
             if result.wait_s is not None:
                 pause_s = max(pause_s, result.wait_s)
             why = ""
@@ -307,7 +314,7 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
-def _jitter(salt: bytes, attempt: int) -> float:
+def jitter(salt: bytes, attempt: int) -> float:
     """Between 0.5 and 1, spread evenly over requests and attempts, so that many clients do not come back all at once."""
     digest = hashlib.blake2b(salt + attempt.to_bytes(2, "big"), digest_size=4).digest()
     return 0.5 + int.from_bytes(digest, "big") / 2**33

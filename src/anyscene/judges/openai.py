@@ -21,7 +21,7 @@ from typing import Any, Literal
 from PIL import Image
 
 from anyscene.errors import JudgeError, SpecError
-from anyscene.http import ApiClient, HttpFailure, Malformed, run_together
+from anyscene.http import HttpFailure, Malformed, Servers, run_together
 from anyscene.judges.dialect import Dialect
 from anyscene.judges.prompts import NO_WORDS, TEMPLATE, YES_WORDS, instruction, lead_in, letter_variants, word_variants
 from anyscene.judges.protocol import Answer
@@ -49,14 +49,15 @@ class OpenAIJudge:
 
     Args:
         name: of the model, as the server calls it.
-        base_url: up to and with the version. A server other than OpenAI's need not have a key.
+        base_url: up to and with the version; or several with commas between, which must serve the same model. All questions about a picture
+            go to the server that has least to do; one that is down is passed over. A server other than OpenAI's need not have a key.
         key_env: environment variable that holds the key.
         timeout_s: for one attempt.
         retries: further attempts at one question.
         deadline_s: for all attempts at one question; None: as long as they take.
         backoff_s: pause before the second attempt; it doubles each time.
-        workers: pictures at once.
-        concurrency: requests at once, of all pictures together.
+        workers: pictures at once, for each server.
+        concurrency: requests at once, of all pictures together, for each server.
         max_pixels: pictures with more are made smaller before they are sent.
         detail: ``low``, ``high`` or ``auto``, for servers that know it.
         frames: most frames of a clip, or views of a 3D object, that are shown.
@@ -70,6 +71,7 @@ class OpenAIJudge:
     Attributes:
         name: ``openai:`` and the model.
         max_pixels, frames: as given.
+        workers: pictures at once, at all servers together.
         usage: tokens ``in`` and ``out`` so far, as the server counts them, and ``requests``.
 
     Raises:
@@ -82,7 +84,7 @@ class OpenAIJudge:
         self,
         name: str,
         *,
-        base_url: str = OPENAI_URL,
+        base_url: str | Sequence[str] = OPENAI_URL,
         key_env: str = "OPENAI_API_KEY",
         timeout_s: float = 60.0,
         retries: int = 6,
@@ -107,17 +109,18 @@ class OpenAIJudge:
                 f"openai:{name}: workers, concurrency, frames and max_pixels must be at least 1, min_label_mass from 0 to below 1"
             )
         self.name = f"openai:{name}"
-        self.workers = workers
+        urls = _urls(base_url, self.name)
+        self.workers = workers * len(urls)
         self.usage: Counter[str] = Counter()
         self._model, self._system, self._extra = name, system, _extra(body, self.name)
         self.max_pixels, self.frames, self._detail = max_pixels, frames, detail
         self._logprobs, self._endpoint, self._min_mass = logprobs, endpoint, min_label_mass
-        hosted = base_url.rstrip("/") == OPENAI_URL
+        hosted = urls == [OPENAI_URL]
         self._prime = not hosted
         if hosted and endpoint == "auto":
             self._endpoint = "chat"
-        self._client = ApiClient(
-            base_url,
+        self._client = Servers(
+            urls,
             error=JudgeError,
             key_env=key_env,
             key_required=hosted,
@@ -128,7 +131,7 @@ class OpenAIJudge:
             connections=concurrency,
         )
         self._dialect = Dialect(top=0 if logprobs == "off" else 20, template_arguments=thinking_off and not hosted)
-        self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="judge")
+        self._pool = ThreadPoolExecutor(concurrency * len(urls), thread_name_prefix="judge")
         self._lock, self._probing = threading.Lock(), threading.Lock()
         self._probed = self._words_only = False
         self._reported = ""
@@ -172,12 +175,16 @@ class OpenAIJudge:
         if not questions:
             return []
         self._probe()
+        with self._client.turn() as server:  # one for all questions about a picture: it reads the picture once
+            return self._answers(media, questions, server)
+
+    def _answers(self, media: Media, questions: Sequence[Question], server: int) -> list[Answer]:
         parts, lead = self._parts(media), lead_in(media.modality, min(len(media.frames), self.frames))
         answers: dict[int, Answer] = {}
         if self._endpoint == "systemone":
-            answers = self._decisions(parts, lead, questions)
+            answers = self._decisions(parts, lead, questions, server)
         places = [place for place in range(len(questions)) if place not in answers]
-        ask = partial(self._ask_one, parts, lead)
+        ask = partial(self._ask_one, parts, lead, server)
         try:
             if self._prime and len(places) > 2:  # alone, so that the server has read the pictures when the others come
                 answers[places[0]] = self._pool.submit(ask, questions[places[0]]).result()
@@ -217,7 +224,28 @@ class OpenAIJudge:
             if not given:
                 self._dialect = self._dialect.without_probabilities()
             self._words_only = not given
+            self._compare([red, blue])
             self._probed = True
+
+    def _compare(self, pictures: Sequence[str]) -> None:
+        """Sees that several servers are alike in what they offer; those that cannot be reached may be later."""
+        for place, url in enumerate(self._client.urls if len(self._client.urls) > 1 else ()):
+            reply = self._chat([self._image_part(pictures[0])], instruction(_PROBE), 1, self._dialect.top > 0, place, alone=True)
+            reason = "it gives no log-probabilities"
+            if isinstance(reply, HttpFailure):
+                if reply.passing:
+                    continue
+                reason = reply.reason
+            elif self._words_only or reply.first is not None or not reply.text.strip():
+                if self._endpoint != "systemone":
+                    continue
+                decided_there = self._decide(pictures[:1], "", {"0": _PROBE}, place, patient=False, alone=True)
+                if isinstance(decided_there, dict) and "0" in decided_there:
+                    continue
+                reason = "it gives no decisions"
+            raise JudgeError(
+                f"judge {self.name}: {url} is not like the other servers: {reason}. Name only servers that serve the same model"
+            )
 
     def _looks(self, red: str, blue: str) -> bool:
         """Whether the server has the decision endpoint, for this model, and looks at the pictures that are sent there."""
@@ -238,7 +266,7 @@ class OpenAIJudge:
             raise JudgeError(f"judge {self.name}: /systemone of its server cannot be used: {said}. Leave endpoint out")
         return False
 
-    def _decisions(self, parts: Sequence[Mapping[str, Any]], lead: str, questions: Sequence[Question]) -> dict[int, Answer]:
+    def _decisions(self, parts: Sequence[Mapping[str, Any]], lead: str, questions: Sequence[Question], server: int) -> dict[int, Answer]:
         """Answers of the decision endpoint, by place; questions that it cannot take, or answers wrongly, are left out."""
         fit = {place: question for place, question in enumerate(questions) if _fits_decision(question)}
         images = [part["image_url"]["url"] for part in parts]
@@ -246,7 +274,8 @@ class OpenAIJudge:
         answers: dict[int, Answer] = {}
         for start in range(0, len(places), QUESTIONS_PER_DECISION):
             some = places[start : start + QUESTIONS_PER_DECISION]
-            result = self._pool.submit(self._decide, images, lead, {str(place): fit[place] for place in some}).result()
+            asked = {str(place): fit[place] for place in some}
+            result = self._pool.submit(self._decide, images, lead, asked, server).result()
             if not isinstance(result, HttpFailure):
                 answers.update({int(place): answer for place, answer in result.items()})
             elif result.refused or result.status not in (400, 404, 405, 422, 501):
@@ -254,7 +283,14 @@ class OpenAIJudge:
         return answers
 
     def _decide(
-        self, images: Sequence[str], lead: str, questions: Mapping[str, Question], *, patient: bool = True
+        self,
+        images: Sequence[str],
+        lead: str,
+        questions: Mapping[str, Question],
+        server: int | None = None,
+        *,
+        patient: bool = True,
+        alone: bool = False,
     ) -> dict[str, Answer] | HttpFailure:
         """One request to the decision endpoint; a reply that is no decision is asked for again only with patience."""
         asked = {
@@ -274,7 +310,7 @@ class OpenAIJudge:
                 raise Malformed("no decisions in it")
             return {"answers": {}}
 
-        reply = self._client.post("/systemone", body, read, optional=True)
+        reply = self._client.post("/systemone", body, read, first=server, alone=alone, optional=True)
         if isinstance(reply, HttpFailure):
             return reply
         usage, diagnostics = _mapping(reply, "usage"), _mapping(reply, "diagnostics")
@@ -287,7 +323,7 @@ class OpenAIJudge:
                 answers[place] = answer
         return answers
 
-    def _ask_one(self, parts: Sequence[Mapping[str, Any]], lead: str, question: Question) -> Answer:
+    def _ask_one(self, parts: Sequence[Mapping[str, Any]], lead: str, server: int, question: Question) -> Answer:
         """Asks one question: by probabilities where that can be, else in words."""
         text = f"{lead} {instruction(question)}".strip()
         groups: Sequence[Sequence[str]] = _YES_NO if question.form == "yes_no" else ()
@@ -295,7 +331,7 @@ class OpenAIJudge:
             groups = [letter_variants(place) for place in range(len(question.choices))]
         mass = None
         if groups and self._dialect.top:
-            reply = self._chat(parts, text, 1, True)
+            reply = self._chat(parts, text, 1, True, server)
             if isinstance(reply, HttpFailure):
                 return _failed(reply)
             if reply.refused:
@@ -312,22 +348,31 @@ class OpenAIJudge:
             said = spoken(question, reply.text)
             if said.status == "answered" and mass is None and question.form == "yes_no":
                 return said
-        reply = self._chat(parts, text, REPLY_TOKENS, False)
+        reply = self._chat(parts, text, REPLY_TOKENS, False, server)
         if isinstance(reply, HttpFailure):
             return _failed(reply)
         if reply.refused:
             return Answer(None, mass, reply.text, "refused")
         return spoken(question, reply.text, mass)
 
-    def _chat(self, parts: Sequence[Mapping[str, Any]], text: str, tokens: int, probabilities: bool) -> ChatReply | HttpFailure:
-        """One chat completion, in the words that the server understands."""
+    def _chat(
+        self,
+        parts: Sequence[Mapping[str, Any]],
+        text: str,
+        tokens: int,
+        probabilities: bool,
+        server: int | None = None,
+        *,
+        alone: bool = False,
+    ) -> ChatReply | HttpFailure:
+        """One chat completion, in the words that the server understands, of one server before the others."""
         content = [*parts, {"type": "text", "text": text}]
         messages = [{"role": "system", "content": self._system}] if self._system else []
         messages.append({"role": "user", "content": content})  # type: ignore[dict-item]
         while True:
             dialect = self._dialect
             body = {"model": self._model, "messages": messages, **dialect.parameters(tokens, probabilities), **self._extra}
-            reply = self._client.post("/chat/completions", body, read_chat)
+            reply = self._client.post("/chat/completions", body, read_chat, first=server, alone=alone)
             if not isinstance(reply, HttpFailure):
                 self._count(reply.model, reply.tokens)
                 return reply
@@ -370,6 +415,14 @@ class OpenAIJudge:
             return picture
         scale = (self.max_pixels / pixels) ** 0.5
         return picture.resize((max(1, int(picture.width * scale)), max(1, int(picture.height * scale))), Image.Resampling.LANCZOS)
+
+
+def _urls(given: str | Sequence[str], what: str) -> list[str]:
+    """The option ``base_url`` as a list."""
+    found = [url.strip().rstrip("/") for url in (given.split(",") if isinstance(given, str) else given)]
+    if len(found) > 1 and OPENAI_URL in found:
+        raise SpecError(f"{what}: OpenAI's own server cannot be one of several; its key is for no other")
+    return found
 
 
 def _fits_decision(question: Question) -> bool:

@@ -1,25 +1,22 @@
 """A reward that lives behind reward servers: `RewardClient` is used like any other reward, and sends what it is given over HTTP.
 
-Pictures go out a few to a request, many requests at once, to the servers in turn; a server that is down or busy is passed over, and asked
-again later. Each score is checked to belong to its own picture and record before it is believed.
+Pictures go out a few to a request, many requests at once, each to the server that has least to do; one that is down or busy is passed
+over, and asked again later. Each score is checked to belong to its own picture and record before it is believed.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import itertools
 import json
 import math
-import threading
-import time
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from anyscene.errors import AnySceneError, JudgeError, MediaError, RecordError, SpecError
-from anyscene.http import ApiClient, HttpFailure, Malformed, run_together
+from anyscene.http import HttpFailure, Malformed, Servers, run_together
 from anyscene.media import Media
 from anyscene.rewards.pictures import media_of
 from anyscene.rewards.protocol import Record, Score
@@ -28,10 +25,6 @@ from anyscene.rewards.scene import checked_batch
 __all__ = ["RewardClient"]
 
 COLUMNS = ("id", "caption", "modality", "questions")
-REST_S = 10.0
-"""How long a server that could not be reached is passed over, while others can be."""
-LONGEST_PAUSE_S = 30.0
-_PASSING = frozenset({0, 200, 408, 409, 425, 429})
 _BLAMED: dict[str, type[AnySceneError]] = {
     "bad_image": MediaError,
     "too_many_pixels": MediaError,
@@ -82,18 +75,16 @@ class RewardClient:
                 f"retries={retries}, backoff_s={backoff_s}: neither may be negative"
             )
         self.name = name
-        self._servers = [
-            ApiClient(url, error=JudgeError, key_env=token_env, timeout_s=timeout_s, retries=0, connections=requests) for url in addresses
-        ]
-        self._retries, self._backoff_s, self._size, self._columns = retries, backoff_s, pictures_per_request, tuple(columns)
-        self._turn, self._resting = itertools.count(), [0.0] * len(addresses)
+        self._servers = Servers(
+            addresses, error=JudgeError, key_env=token_env, timeout_s=timeout_s, retries=retries, backoff_s=backoff_s, connections=requests
+        )
+        self._retries, self._size, self._columns = retries, pictures_per_request, tuple(columns)
         self._pool = ThreadPoolExecutor(requests, thread_name_prefix="reward-client")
-        self._closed = threading.Event()
-        self.close = weakref.finalize(self, _close, self._servers, self._pool, self._closed)
+        self.close = weakref.finalize(self, _close, self._servers, self._pool)
         """Ends all pauses and closes all connections."""
 
     def __repr__(self) -> str:
-        return f"RewardClient({[server.base_url for server in self._servers]!r})"
+        return f"RewardClient({self._servers.urls!r})"
 
     def score(self, images: Sequence[Any], records: Sequence[Record]) -> list[Score | None]:
         """One score for each picture, in order; see `Reward.score`.
@@ -124,43 +115,23 @@ class RewardClient:
         def read(reply: Any) -> list[Score | None]:
             return _read_scores(reply, pairs)
 
-        start, last = next(self._turn), HttpFailure("not sent")
-        for attempt in range(self._retries + 1):
-            waits = []
-            for place in self._order(start):
-                try:
-                    reply = self._servers[place].post("/score", body, read)
-                except (TypeError, ValueError) as error:
-                    raise RecordError(f"a record cannot be sent as JSON: {error}; name the columns to send with columns=") from None
-                if not isinstance(reply, HttpFailure):
-                    self._resting[place] = 0.0
-                    return reply
-                if self._closed.is_set():
-                    raise JudgeError(f"{self!r} is closed")
-                if reply.status not in _PASSING and reply.status < 500:
-                    raise _blame(reply)
-                if reply.status in (0, 200):
-                    self._resting[place] = time.monotonic() + REST_S
-                waits.append(reply.wait_s or 0.0)
-                last = reply
-            pause_s = min(LONGEST_PAUSE_S, self._backoff_s * 2**attempt) * _jitter(pairs, attempt)
-            if attempt < self._retries and self._closed.wait(max(pause_s, min(waits))):
-                break
-        hosts = ", ".join(server.base_url for server in self._servers)
-        raise JudgeError(f"no reward from {hosts} after {self._retries + 1} attempts: {last.reason.partition(' (given up')[0]}")
-
-    def _order(self, start: int) -> list[int]:
-        """The servers, from one on; those that could not be reached lately only if all are like that."""
-        turn = [(start + place) % len(self._servers) for place in range(len(self._servers))]
-        now = time.monotonic()
-        return [place for place in turn if self._resting[place] <= now] or turn
+        try:
+            reply = self._servers.post("/score", body, read)
+        except (TypeError, ValueError) as error:
+            raise RecordError(f"a record cannot be sent as JSON: {error}; name the columns to send with columns=") from None
+        if not isinstance(reply, HttpFailure):
+            return reply
+        if self._servers.closed:
+            raise JudgeError(f"{self!r} is closed")
+        if not reply.passing:
+            raise _blame(reply)
+        hosts = ", ".join(self._servers.urls)
+        raise JudgeError(f"no reward from {hosts} after {self._retries + 1} attempts: {reply.reason.partition(' (given up')[0]}")
 
 
-def _close(servers: Sequence[ApiClient], pool: ThreadPoolExecutor, closed: threading.Event) -> None:
-    closed.set()
+def _close(servers: Servers, pool: ThreadPoolExecutor) -> None:
     pool.shutdown(wait=False, cancel_futures=True)
-    for server in servers:
-        server.close()
+    servers.close()
 
 
 def _sendable(media: Media) -> Media:
@@ -196,9 +167,3 @@ def _blame(failure: HttpFailure) -> AnySceneError:
     except (ValueError, TypeError, LookupError):
         code = ""
     return _BLAMED.get(code, SpecError)(f"the reward server does not take it: {failure.reason}")
-
-
-def _jitter(pairs: Sequence[tuple[Media, Record]], attempt: int) -> float:
-    """Between 0.5 and 1, spread over requests and attempts, so that many clients do not come back all at once."""
-    digest = hashlib.blake2b(f"{pairs[0][0].sha256} {attempt}".encode(), digest_size=4).digest()
-    return 0.5 + int.from_bytes(digest, "big") / 2**33
