@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import TypeVar
@@ -13,7 +13,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def in_flight(call: Callable[[T], R], items: Iterable[T], *, workers: int) -> Iterator[tuple[T, R]]:
+def in_flight(call: Callable[[T], R], items: Iterable[T], *, workers: int) -> Generator[tuple[T, R], None, None]:
     """What ``call`` gives for each item, as it comes, with the item.
 
     An item is drawn when there is room for it: at most twice ``workers`` are under way, or ready and not yet taken, whatever their

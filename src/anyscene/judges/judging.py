@@ -186,7 +186,8 @@ def _block_table(rows_of: Mapping[int, Sequence[AnswerRow]], judge: Judge, count
 
 
 def _ask(judge: Judge, media: MediaFolder, task: _Task, modality: str) -> list[AnswerRow]:
-    answers = judge.answer(media.read(task.entry, modality), task.questions)
+    read = media.unread if getattr(judge, "takes_files", False) else media.read
+    answers = judge.answer(read(task.entry, modality), task.questions)
     if len(answers) != len(task.questions):
         raise AnySceneError(f"{judge.name} gave {len(answers)} answers to {len(task.questions)} questions; a judge gives one for each")
     sha256 = task.entry.sha256 or ""

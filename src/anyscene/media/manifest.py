@@ -19,6 +19,7 @@ import pyarrow.json as pj
 
 from anyscene.errors import MediaError, RunError
 from anyscene.media.media import Media, read_media
+from anyscene.media.unread import UnreadMedia
 from anyscene.runs import file_error, write_atomic
 
 __all__ = ["MEDIA_STATUSES", "MediaEntry", "MediaFolder", "media_schema"]
@@ -170,6 +171,17 @@ class MediaFolder:
         """
         try:
             return read_media(self._bytes(entry), modality, str(self.path / entry.file))
+        except MediaError as error:
+            raise MediaError(f"{error}. Paint the run again: only what is damaged is made anew") from None
+
+    def unread(self, entry: MediaEntry, modality: str = "image") -> UnreadMedia:
+        """The media of an entry, for whoever passes it on without looking at it.
+
+        Raises:
+            MediaError: the file is missing, or is not the one that was made.
+        """
+        try:
+            return UnreadMedia(self._bytes(entry), modality, Path(entry.file).suffix)
         except MediaError as error:
             raise MediaError(f"{error}. Paint the run again: only what is damaged is made anew") from None
 

@@ -86,7 +86,9 @@ def paint(
             workers = max(getattr(model, "workers", 1), 1)
             with (
                 progress(len(tasks), "media", done=len(tasks) - len(todo), quiet=quiet) as advance,
-                closing(in_flight(lambda batch: list(_make(media, model, batch)), _batches(model, todo, workers), workers=workers)) as all_made,
+                closing(
+                    in_flight(lambda batch: list(_make(media, model, batch)), _batches(model, todo, workers), workers=workers)
+                ) as all_made,
             ):
                 for batch, made in all_made:
                     media.append(made)
