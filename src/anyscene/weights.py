@@ -115,6 +115,9 @@ def quiet_loading() -> Iterator[None]:
             if log.is_progress_bar_enabled():
                 stack.callback(log.enable_progress_bar)
                 log.disable_progress_bar()
+        hub = logging.getLogger("huggingface_hub")  # which tells of each time that it tries again
+        stack.callback(hub.setLevel, hub.level)
+        hub.setLevel(logging.CRITICAL)
         yield
 
 

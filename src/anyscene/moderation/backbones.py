@@ -15,6 +15,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ class Network:
             ModelError: the files are missing or damaged.
         """
         place, backbone = folder / NETWORK, str(facts["name"])
-        module = _timm_again(place, facts) if backbone.startswith("timm:") else _Transformers(_pretrained(str(place)))
+        module = _timm_again(place, facts) if backbone.startswith("timm:") else _Transformers(_pretrained(backbone, str(place)))
         return Network(module, preprocessing["size"], tuple(preprocessing["mean"]), tuple(preprocessing["std"]), facts)
 
 
@@ -146,9 +147,16 @@ def make_network(name: str, *, size: int | None = None, patch: int | None = None
             return _pretrained_network(name, rest, size)
         try:
             module, sizes = _from_scratch(name, size, patch)
-        except ImportError:
-            raise MissingExtraError(f"Backbone {name!r}", "moderation") from None
+        except (ImportError, RuntimeError) as error:  # transformers imports a network's code when it is asked for
+            raise _missing(name, "transformers", "moderation", error) from None
     return Network(_Transformers(module), sizes["size"], HALF, HALF, {"name": name, **sizes})
+
+
+def _missing(name: str, library: str, extra: str, error: Exception) -> MissingExtraError | ModelError:
+    """A library that is not there; or one that is, and cannot be imported, which no installing mends."""
+    if find_spec(library) is None:
+        return MissingExtraError(f"Backbone {name!r}", extra)
+    return ModelError(f"backbone {name!r} cannot be made: {one_line(error)}")
 
 
 def _refuse(name: str, **given: object) -> None:
@@ -183,18 +191,18 @@ def _from_scratch(name: str, size: int | None, patch: int | None) -> tuple[nn.Mo
     raise SpecError(f"backbone {name!r}: there is no such backbone; there are {known}")
 
 
-def _pretrained(name: str) -> nn.Module:
+def _pretrained(name: str, weights: str) -> nn.Module:
     from transformers import AutoModelForImageClassification
 
     try:
         with quiet_loading():
-            return AutoModelForImageClassification.from_pretrained(name, num_labels=1, ignore_mismatched_sizes=True)
+            return AutoModelForImageClassification.from_pretrained(weights, num_labels=1, ignore_mismatched_sizes=True)
     except load_errors() as error:
         raise ModelError(f"backbone {name!r} cannot be loaded: {one_line(error)}") from error
 
 
 def _pretrained_network(name: str, weights: str, size: int | None) -> Network:
-    module = _pretrained(weights)
+    module = _pretrained(name, weights)
     own = _own_size(module.config)
     if size is not None and own is not None and own != size:
         raise SpecError(f"backbone {name!r} sees squares of {own} pixels, not of {size}")
@@ -246,8 +254,8 @@ def _timm_network(name: str, rest: str, size: int | None, patch: int | None, pre
 def _timm(name: str, rest: str, options: Mapping[str, int], pretrained: bool) -> nn.Module:
     try:
         import timm
-    except (ImportError, RuntimeError):
-        raise MissingExtraError(f"Backbone {name!r}", "timm") from None
+    except (ImportError, RuntimeError) as error:
+        raise _missing(name, "timm", "timm", error) from None
     try:
         with quiet_loading():
             return timm.create_model(rest, pretrained=pretrained, num_classes=1, **options)

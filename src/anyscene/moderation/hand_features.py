@@ -10,7 +10,7 @@ Fridrich, DFRWS (2003), and Farid, IEEE TIFS 4 (2009) (coefficients that cluster
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -35,8 +35,8 @@ FLAT, EDGE = 4.0, 16.0
 """Grey levels: a row of a border departs less from its colour, most pixels of the row behind it depart more."""
 NOTHING = 2.0
 """Standard errors that are no evidence of an earlier encoding: small pictures in which few things are drawn reach as much."""
-LOW = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1), (2, 2), (0, 3), (3, 0))
-"""Frequencies (row, column) whose coefficients are looked at: below, quantisation is fine; above, hardly any differ from 0."""
+ROWS, COLUMNS = (0, 1, 1, 0, 2, 1, 2, 2, 0, 3), (1, 0, 1, 2, 0, 2, 1, 2, 3, 0)
+"""Of the frequencies whose coefficients are looked at: below, quantisation is fine; above, hardly any differ from 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,11 @@ class Feature:
 
 _REBUILD = "build the data set with anyscene moderate build: both sides are written anew"
 _ENCODE = "give both sides one encoding: --encoding real, or the same --encoding jpeg:QUALITY"
-_PAST = "generated pictures need one encoding with the photographs' own tables before anything else: build with --encoding real"
+_PAST = (
+    "generated pictures need one encoding with the photographs' own tables before anything else, which anyscene moderate build gives them; "
+    "where that was done, the sides differ so much in detail that one encoder leaves different traces: "
+    "build with --scale 1.2-2 --encoding png"
+)
 _SCALE = "cut, do not scale, or scale both sides by the same factors (--scale)"
 _LOOKS = "none is needed if generators truly differ so; else match captions and scenes better, and test detectors on degraded pictures"
 
@@ -167,12 +171,12 @@ def _of_past(luma: Floats, head: Head) -> dict[str, Value]:
         "blocks_y": float(down[0]),
         "shifted_blocks": max(0.0, float(max(across[1:].max(), down[1:].max())) - NOTHING),
     }
-    elsewhere = np.rint(_coefficients(luma[4:, 4:]) / own) * own  # as if it had been encoded there, once
+    steps = own[ROWS, COLUMNS]
+    elsewhere = np.rint(_coefficients(luma[4:, 4:]) / steps) * steps  # as if it had been encoded there, once
     corners = [_coefficients(part) for part in _corners(luma)]
-    found["requantised"] = float(np.mean([_roughness(one, own) for one in corners])) - _roughness(elsewhere, own)
-    for quality in QUALITIES:
-        steps = _steps(quality)
-        found[f"quality_{quality}"] = _evidence([_comb(one, steps, own) for one in corners], _comb(elsewhere, steps, own))
+    found["requantised"] = float(np.mean([_roughness(one, steps) for one in corners])) - _roughness(elsewhere, steps)
+    evidence = _evidence(np.mean([_combs(one, steps) for one in corners], axis=0), _combs(elsewhere, steps))
+    found |= {f"quality_{quality}": float(one) for quality, one in zip(QUALITIES, evidence, strict=True)}
     found["resampled"] = max(_period(luma), _period(luma.T))
     return found
 
@@ -200,10 +204,10 @@ def _grid(luma: Floats) -> Floats:
 
 
 def _coefficients(luma: Floats) -> Floats:
-    """``(blocks, 8, 8)`` cosine transform of whole blocks, as JPEG has it."""
+    """``(blocks, frequencies)`` cosine transform of whole blocks, as JPEG has it; of the frequencies that are looked at."""
     height, width = (side // 8 * 8 for side in luma.shape)
     blocks = luma[:height, :width].reshape(height // 8, 8, width // 8, 8).swapaxes(1, 2).reshape(-1, 8, 8) - 128
-    return np.asarray(np.einsum("ij,bjk,lk->bil", _cosines(), blocks, _cosines(), optimize=True), dtype=np.float64)
+    return np.asarray((_cosines() @ blocks @ _cosines().T)[:, ROWS, COLUMNS], dtype=np.float64)
 
 
 @cache
@@ -215,45 +219,38 @@ def _cosines() -> Floats:
 
 
 @cache
-def _steps(quality: int) -> Floats:
-    return np.array(quality_tables(quality).tables[0], dtype=np.float64).reshape(8, 8)
+def _steps() -> Floats:
+    """``(qualities, frequencies)`` of the usual tables."""
+    tables = [np.array(quality_tables(quality).tables[0], dtype=np.float64).reshape(8, 8) for quality in QUALITIES]
+    return np.array([table[ROWS, COLUMNS] for table in tables])
 
 
-def _comb(coefficients: Floats, steps: Floats, own: Floats) -> tuple[float, int]:
-    """How closely coefficients cluster at multiples of steps, 1 exactly and around 0 not at all; and how many say so.
+def _combs(coefficients: Floats, own: Floats) -> Floats:
+    """``(2, qualities)`` how closely coefficients cluster at multiples of steps, 1 exactly and around 0 not at all; and how many say so.
 
-    Those that round to 0 say nothing.
+    Those that round to 0 say nothing; nor do frequencies whose steps are hardly above the file's own: whatever an earlier encoding left
+    between those is gone.
     """
-    total, number = 0.0, 0
-    for row, column in LOW:
-        step = steps[row, column]
-        if step < 1.5 * own[row, column]:
-            continue  # whatever an earlier encoding left between its own steps is gone
-        values = coefficients[:, row, column]
-        values = values[np.abs(values) > step / 2]
-        total += float(np.cos(2 * np.pi * values / step).sum())
-        number += len(values)
-    return (total / number if number else 0.0), number
+    found = np.zeros((2, len(QUALITIES)))
+    for place, steps in enumerate(_steps()):
+        kept = steps >= 1.5 * own
+        turns = coefficients[:, kept] / steps[kept]
+        turns = turns[np.abs(turns) > 0.5]
+        found[:, place] = (np.cos(2 * np.pi * turns).mean() if len(turns) else 0.0), len(turns)
+    return found
 
 
-def _evidence(there: Sequence[tuple[float, int]], elsewhere: tuple[float, int]) -> float:
-    """By how many standard errors coefficients cluster more than elsewhere; only what is beyond ``NOTHING`` counts."""
-    middle, number = (float(np.mean([one[place] for one in there])) for place in (0, 1))
-    if not number or not elsewhere[1]:
-        return 0.0
-    error = float(np.sqrt(0.5 / number + 0.5 / elsewhere[1]))
-    return float(max(0.0, (middle - elsewhere[0]) / error - NOTHING))
+def _evidence(there: Floats, elsewhere: Floats) -> Floats:
+    """``(qualities,)`` by how many standard errors coefficients cluster more than elsewhere; only what is beyond ``NOTHING`` counts."""
+    error = np.sqrt(0.5 / np.maximum(there[1], 1e-9) + 0.5 / np.maximum(elsewhere[1], 1e-9))
+    return np.where((there[1] > 0) & (elsewhere[1] > 0), np.maximum(0.0, (there[0] - elsewhere[0]) / error - NOTHING), 0.0)
 
 
 def _roughness(coefficients: Floats, own: Floats) -> float:
     """How jagged the histogram of coefficients is, in units of the file's own steps."""
-    rough, total = 0.0, 0.0
-    for row, column in LOW:
-        values = np.rint(coefficients[:, row, column] / own[row, column]).astype(np.int64)
-        counts = np.bincount(np.minimum(np.abs(values), 24), minlength=25)[1:24].astype(np.float64)
-        rough += float(np.abs(np.diff(counts, 2)).sum())
-        total += float(counts.sum())
-    return rough / (total + 8)
+    values = np.minimum(np.abs(np.rint(coefficients / own)), 24).astype(np.int64)
+    counts = np.bincount((values + 25 * np.arange(len(ROWS))).ravel(), minlength=25 * len(ROWS)).reshape(-1, 25)[:, 1:24]
+    return float(np.abs(np.diff(counts, 2, axis=1)).sum() / (counts.sum() + 8))
 
 
 def _period(luma: Floats) -> float:
@@ -266,7 +263,7 @@ def _period(luma: Floats) -> float:
     place = np.arange(len(spectrum)) * 8 / len(varies)
     keep = np.flatnonzero((np.abs(place - np.rint(place)) * len(varies) / 8 > 2.5) & (place > 0.5))
     around = [np.median(spectrum[max(0, one - 8) : one + 9]) for one in keep]
-    return float(np.log(np.max(spectrum[keep] / (np.array(around) + 1e-9)))) if len(keep) else 0.0
+    return float(np.log(max(1.0, np.max(spectrum[keep] / (np.array(around) + 1e-9))))) if len(keep) else 0.0
 
 
 # ---- looks ----------------------------------------------------------------------------------------------------------------------

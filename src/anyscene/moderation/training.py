@@ -261,7 +261,8 @@ def _is_there(out: Path, asked: Mapping[str, Any]) -> bool:
             raise RunError(f"{out} holds a detector without its run.json; take an empty folder")
         return False
     there, here = ({key: value for key, value in one.items() if key != "versions"} for one in (found, asked))
-    if differing := differences(there, here):
+    begun = any((out / name).exists() for name in (DETECTOR, METRICS, CHECKPOINT))
+    if begun and (differing := differences(there, here)):
         raise RunError(f"{out} holds another detector ({'; '.join(differing[:3])}). Take another folder for another one.")
     return (out / DETECTOR).is_file()
 
