@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -16,6 +17,7 @@ import typer
 from anyscene.errors import AnySceneError, SpecError
 
 if TYPE_CHECKING:
+    from anyscene.engines import Engine
     from anyscene.space import SceneSpec as SceneSpec
 else:
     SceneSpec = Any  # the real one is imported when a command runs
@@ -37,11 +39,35 @@ def taxonomy_path(text: str) -> Path:
     return Path(text)
 
 
+def _folder_or_uri(text: str) -> Any:
+    """A folder to write into: a path of this machine, or a URI as it stands."""
+    from anyscene.dataset.places import is_uri
+
+    return text if is_uri(text) else _folder(text)
+
+
 TaxonomyFolder = Annotated[
     Path | None,
     typer.Option("--taxonomy", parser=taxonomy_path, metavar="PATH", help='A vocabulary of your own: a folder of TSV files; or "sandbox".'),
 ]
 OutFolder = Annotated[Path, typer.Option(parser=_folder, metavar="PATH", help="The folder to write into.")]
+OutPlace = Annotated[
+    Any,
+    typer.Option(
+        "--out", parser=_folder_or_uri, metavar="PATH|URI", help="The folder to write into, here or at a URI: s3://bucket/folder."
+    ),
+]
+EngineName = Annotated[str, typer.Option("--engine", help="Where the work is done: local, or on a ray cluster.")]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Of the Ray cluster: auto, host:port or ray://host:port. Without, one of this machine alone.", show_default=False),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(help="How many work side by side; by default 1, with Ray as many as the cluster has room for.", show_default=False),
+]
+CpusPerWorker = Annotated[float | None, typer.Option(help="Cores that Ray sets aside for a worker.  [default: 1]", show_default=False)]
+GpusPerWorker = Annotated[float | None, typer.Option(help="GPUs that Ray sets aside for a worker.  [default: 0]", show_default=False)]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any key of the config: optimization.learning_rate=1e-4. May be repeated."),
@@ -79,6 +105,34 @@ def parse_settings(given: list[str] | None) -> dict[str, Any]:
         except ValueError:
             found[key.strip()] = value
     return found
+
+
+def engine_of(
+    name: str,
+    address: str | None = None,
+    workers: int | None = None,
+    cpus_per_worker: float | None = None,
+    gpus_per_worker: float | None = None,
+    *,
+    default_cpus: float = 1,
+    default_gpus: float = 0,
+) -> AbstractContextManager[Engine]:
+    """The engine that the options ask for, to be opened by `with`.
+
+    Raises:
+        SpecError: there is no such engine, or an option of Ray's is given without it.
+    """
+    from anyscene.engines import ENGINES, open_engine
+
+    if name not in ENGINES:
+        raise SpecError(f"engine {name!r}: it must be one of {', '.join(ENGINES)}")
+    of_ray = {"--address": address, "--cpus-per-worker": cpus_per_worker, "--gpus-per-worker": gpus_per_worker}
+    given = [option for option, value in of_ray.items() if value is not None]
+    if given and name != "ray":
+        raise SpecError(f"{given[0]} says something of a Ray cluster: give --engine ray as well, or leave it out")
+    cpus = default_cpus if cpus_per_worker is None else cpus_per_worker
+    gpus = default_gpus if gpus_per_worker is None else gpus_per_worker
+    return open_engine(name, address=address, workers=workers, cpus=cpus, gpus=gpus)
 
 
 def read_spec_file(path: Path) -> SceneSpec:

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from anyscene.dataset.encoders import FORMATS
+from anyscene.dataset.places import RemotePath
 from anyscene.dataset.source import RecordSource
 from anyscene.errors import CapacityError, RunError, SpecError
 from anyscene.runs import normalized
@@ -54,7 +55,7 @@ class DatasetInfo:
     `rows_made` is how many rows this call made; the others were there before.
     """
 
-    folder: Path
+    folder: Path | RemotePath
     n: int
     start: int
     format: str
@@ -63,7 +64,7 @@ class DatasetInfo:
     rows_made: int
 
     @property
-    def paths(self) -> tuple[Path, ...]:
+    def paths(self) -> tuple[Path | RemotePath, ...]:
         """The files in row order."""
         return tuple(self.folder / file.name for file in self.files)
 

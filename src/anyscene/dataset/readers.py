@@ -1,4 +1,4 @@
-"""Reading a dataset back: a run folder, or one file of any of the formats.
+"""Reading a dataset back: a run folder, or one file of any of the formats, here or at a URI.
 
 Rows come in the order they were written. A float is given as its shortest decimal, so a row reads the same from every format.
 """
@@ -6,6 +6,7 @@ Rows come in the order they were written. A float is given as its shortest decim
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import tarfile
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,24 +22,28 @@ import pyarrow.json as pj
 import pyarrow.parquet as pq
 
 from anyscene.dataset.json_text import json_lines
+from anyscene.dataset.places import RemotePath, path_or_uri
 from anyscene.dataset.plan import ShardFile
 from anyscene.dataset.schema import record_schema
+from anyscene.dataset.storage import storage_at
 from anyscene.errors import RecordError, RunError
-from anyscene.runs import JOURNAL_NAME, MANIFEST_NAME, read_manifest
+from anyscene.runs import JOURNAL_NAME, MANIFEST_NAME
 
 __all__ = ["count_rows", "read_record", "read_records", "read_table"]
 
 _ROWS_AT_ONCE = 1_024
 _TAR_END = bytes(1_024)
+_BUFFER_BYTES = 1 << 22  # each read of an object store is a request
+Place = Path | RemotePath
 
 
-def read_records(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
+def read_records(path: str | os.PathLike[str] | RemotePath) -> Iterator[dict[str, Any]]:
     """The records of a run folder or a file, as dictionaries, one after the other.
 
     Raises:
         RecordError: A file is missing, damaged or holds something else.
     """
-    for file in _files(Path(path)):
+    for file in _files(path_or_uri(path)):
         rows = 0
         for record in _reader(file.path).records(file.path):
             rows += 1
@@ -46,47 +51,47 @@ def read_records(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
         file.check(rows)
 
 
-def read_record(path: str | os.PathLike[str], index: int) -> dict[str, Any]:
+def read_record(path: str | os.PathLike[str] | RemotePath, index: int) -> dict[str, Any]:
     """The record whose `index` is given. Only the part of the file that holds it is read.
 
     Raises:
         RecordError: There is no such record, or a file is missing or damaged.
     """
-    for file in _files(Path(path)):
+    for file in _files(path_or_uri(path)):
         if file.listed is None or file.listed.start <= index < file.listed.start + file.listed.rows:
             record = _reader(file.path).find(file.path, index)
             if record is not None:
                 return record
-    raise RecordError(f"{path} has no record of index {index:,}.{_range_hint(Path(path))}")
+    raise RecordError(f"{path} has no record of index {index:,}.{_range_hint(path_or_uri(path))}")
 
 
-def read_table(path: str | os.PathLike[str]) -> pa.Table:
+def read_table(path: str | os.PathLike[str] | RemotePath) -> pa.Table:
     """All records as one Arrow table with the columns of `record_schema`.
 
     Raises:
         RecordError: A file is missing, damaged or holds something else.
     """
     tables = []
-    for file in _files(Path(path)):
+    for file in _files(path_or_uri(path)):
         tables.append(_reader(file.path).table(file.path))
         file.check(tables[-1].num_rows)
     return pa.concat_tables(tables)
 
 
-def count_rows(path: str | os.PathLike[str]) -> int:
+def count_rows(path: str | os.PathLike[str] | RemotePath) -> int:
     """How many records a run folder or a file holds, without reading them where the format says it.
 
     Raises:
         RecordError: A file is missing or damaged.
     """
-    return sum(file.listed.rows if file.listed else _reader(file.path).count(file.path) for file in _files(Path(path)))
+    return sum(file.listed.rows if file.listed else _reader(file.path).count(file.path) for file in _files(path_or_uri(path)))
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
     """A file to read, and what the manifest says of it if there is one."""
 
-    path: Path
+    path: Place
     listed: ShardFile | None = None
 
     def check(self, rows: int) -> None:
@@ -94,7 +99,7 @@ class _File:
             raise RecordError(f"{self.path} holds {rows:,} records; its run has {self.listed.rows:,} there. Generate the run again.")
 
 
-def _files(path: Path) -> list[_File]:
+def _files(path: Place) -> list[_File]:
     if not path.is_dir():
         if not path.exists():
             raise RecordError(f"There is no file or folder {path}.")
@@ -102,7 +107,7 @@ def _files(path: Path) -> list[_File]:
             raise RecordError(f"{path} is neither a folder nor a regular file.")
         return [_File(path)]
     try:
-        manifest = read_manifest(path)
+        manifest = storage_at(path).read_manifest()
     except RunError as error:
         raise RecordError(str(error)) from error
     if manifest is None:
@@ -125,7 +130,14 @@ def _files(path: Path) -> list[_File]:
     return files
 
 
-def _range_hint(path: Path) -> str:
+def _opened(path: Place) -> BinaryIO:
+    if isinstance(path, Path):
+        return open(path, "rb")
+    remote: Any = path.open()
+    return io.BufferedReader(remote, _BUFFER_BYTES)
+
+
+def _range_hint(path: Place) -> str:
     listed = [file.listed for file in _files(path) if file.listed]
     return f" It has {listed[0].start:,} to {listed[-1].start + listed[-1].rows - 1:,}." if listed else ""
 
@@ -134,13 +146,13 @@ def _range_hint(path: Path) -> str:
 class _Reader:
     """How one format is read."""
 
-    records: Callable[[Path], Iterator[dict[str, Any]]]
-    find: Callable[[Path, int], dict[str, Any] | None]
-    table: Callable[[Path], pa.Table]
-    count: Callable[[Path], int]
+    records: Callable[[Place], Iterator[dict[str, Any]]]
+    find: Callable[[Place, int], dict[str, Any] | None]
+    table: Callable[[Place], pa.Table]
+    count: Callable[[Place], int]
 
 
-def _reader(path: Path) -> _Reader:
+def _reader(path: Place) -> _Reader:
     try:
         return _READERS[path.suffix]
     except KeyError:
@@ -151,15 +163,15 @@ def _reader(path: Path) -> _Reader:
 
 
 @contextlib.contextmanager
-def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
+def _parquet(path: Place) -> Iterator[pq.ParquetFile]:
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path if isinstance(path, Path) else path.open()) as file:
             yield file
     except (pa.ArrowException, OSError) as error:
         raise RecordError(f"Cannot read {path}: {error}. The file is damaged, or is no Parquet file.") from error
 
 
-def _conformed(table: pa.Table, path: Path) -> pa.Table:
+def _conformed(table: pa.Table, path: Place) -> pa.Table:
     schema = record_schema(questions="questions" in table.column_names)
     if missing := [name for name in schema.names if name not in table.column_names]:
         raise RecordError(f"{path} does not hold records: the columns {', '.join(missing)} are missing.")
@@ -169,7 +181,7 @@ def _conformed(table: pa.Table, path: Path) -> pa.Table:
         raise RecordError(f"{path} does not hold records: {error}") from error
 
 
-def _parquet_records(path: Path) -> Iterator[dict[str, Any]]:
+def _parquet_records(path: Place) -> Iterator[dict[str, Any]]:
     with _parquet(path) as file:
         _conformed(file.schema_arrow.empty_table(), path)
         for batch in file.iter_batches(_ROWS_AT_ONCE):
@@ -177,7 +189,7 @@ def _parquet_records(path: Path) -> Iterator[dict[str, Any]]:
             yield from map(json.loads, lines.to_pylist())
 
 
-def _parquet_find(path: Path, index: int) -> dict[str, Any] | None:
+def _parquet_find(path: Place, index: int) -> dict[str, Any] | None:
     with _parquet(path) as file:
         _conformed(file.schema_arrow.empty_table(), path)
         names = file.schema_arrow.names
@@ -195,12 +207,12 @@ def _parquet_find(path: Path, index: int) -> dict[str, Any] | None:
     return None
 
 
-def _parquet_table(path: Path) -> pa.Table:
+def _parquet_table(path: Place) -> pa.Table:
     with _parquet(path) as file:
         return _conformed(file.read(), path)
 
 
-def _parquet_count(path: Path) -> int:
+def _parquet_count(path: Place) -> int:
     with _parquet(path) as file:
         return int(file.metadata.num_rows)
 
@@ -208,24 +220,24 @@ def _parquet_count(path: Path) -> int:
 # JSON lines and WebDataset: both hold the record as JSON text
 
 
-def _jsonl_texts(path: Path) -> Iterator[tuple[str, bytes]]:
+def _jsonl_texts(path: Place) -> Iterator[tuple[str, bytes]]:
     """Where each record is, for error messages, and its text."""
     try:
-        with open(path, "rb") as file:
+        with _opened(path) as file:
             for number, line in enumerate(file, 1):
                 yield f"{path}, line {number}", line
     except OSError as error:
         raise RecordError(f"Cannot read {path}: {error.strerror or error}.") from error
 
 
-def _tar_texts(path: Path) -> Iterator[tuple[str, bytes]]:
+def _tar_texts(path: Place) -> Iterator[tuple[str, bytes]]:
     try:
-        with tarfile.open(path, "r:") as archive:
+        with _opened(path) as file, tarfile.open(fileobj=file, mode="r:") as archive:
             for member in archive:
                 if member.name.endswith(".json"):
                     content = archive.extractfile(member)
                     yield f"{path}, member {member.name}", content.read() if content else b""
-        with open(path, "rb") as file:
+        with _opened(path) as file:
             file.seek(-len(_TAR_END), os.SEEK_END)
             whole = file.read() == _TAR_END
     except (tarfile.TarError, OSError) as error:
@@ -249,14 +261,14 @@ def _parsed(where: str, text: bytes) -> dict[str, Any]:
     return {name: value[name] for name in names}
 
 
-_Texts = Callable[[Path], Iterator[tuple[str, bytes]]]
+_Texts = Callable[[Place], Iterator[tuple[str, bytes]]]
 
 
 def _json_reader(texts: _Texts) -> _Reader:
-    def records(path: Path) -> Iterator[dict[str, Any]]:
+    def records(path: Place) -> Iterator[dict[str, Any]]:
         return (_parsed(where, text) for where, text in texts(path))
 
-    def find(path: Path, index: int) -> dict[str, Any] | None:
+    def find(path: Place, index: int) -> dict[str, Any] | None:
         first = next(texts(path), None)
         if first is None:
             return None
@@ -266,7 +278,7 @@ def _json_reader(texts: _Texts) -> _Reader:
             return record
         return next((record for record in records(path) if record["index"] == index), None)
 
-    def table(path: Path) -> pa.Table:
+    def table(path: Place) -> pa.Table:
         batch: list[bytes] = []
         tables = []
         for _, text in texts(path):
@@ -278,13 +290,13 @@ def _json_reader(texts: _Texts) -> _Reader:
             tables.append(_json_table(batch, path, records))
         return pa.concat_tables(tables)
 
-    def count(path: Path) -> int:
+    def count(path: Place) -> int:
         return sum(1 for _ in texts(path))
 
     return _Reader(records, find, table, count)
 
 
-def _json_table(texts: list[bytes], path: Path, records: Callable[[Path], Iterator[dict[str, Any]]]) -> pa.Table:
+def _json_table(texts: list[bytes], path: Place, records: Callable[[Place], Iterator[dict[str, Any]]]) -> pa.Table:
     if not texts:
         return record_schema().empty_table()
     data = b"\n".join(texts)

@@ -1,207 +1,143 @@
-"""Making shards, here or in worker processes.
+"""Making shards, wherever the engine works.
 
-Each worker has a pipe to the parent: numbers of shards come in, `rows`, `done` and `failed` messages go out. A worker whose parent dies
-ends by itself; a parent whose worker dies says so.
+A worker that reaches the folder writes its shards itself; one that does not sends them here piece by piece, as they are made.
 """
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import os
-import pickle
-import signal
-import threading
-import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
+import numpy as np
 
 from anyscene.dataset.encoders import FORMATS
 from anyscene.dataset.plan import ROWS_PER_CHUNK, Plan, ShardFile
 from anyscene.dataset.source import RecordSource, records_between
+from anyscene.dataset.storage import RemoteFile, Storage
+from anyscene.engines import Engine
 from anyscene.errors import RunError
-from anyscene.runs import AtomicFile
+from anyscene.runs import AtomicFile, normalized
 
-__all__ = ["make_shard", "make_shards"]
+__all__ = ["make_shards"]
 
-_SINGLE_THREADED = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+_PIECE_BYTES = 1 << 22  # of a shard that is sent: enough that sending costs nothing beside making it
 
-
-def make_shard(source: RecordSource, plan: Plan, shard: int, folder: Path, advance: Callable[[int], None]) -> ShardFile:
-    """Makes one shard file, chunk by chunk; it appears under its name when it is complete."""
-    rows = plan.rows(shard)
-    encoder = FORMATS[plan.format].encoder()
-    with AtomicFile(folder / plan.name(shard)) as file:
-        for first in range(rows.start, rows.stop, ROWS_PER_CHUNK):
-            last = min(first + ROWS_PER_CHUNK, rows.stop)
-            for part in encoder.encode(records_between(source, first, last, plan.questions)):
-                file.write(part)
-            advance(last - first)
-        for part in encoder.finish():
-            file.write(part)
-    return ShardFile(plan.name(shard), rows.start, len(rows), file.size, file.sha256)
+Part = tuple[int, bytes | memoryview]
 
 
 def make_shards(
-    source: RecordSource, plan: Plan, shards: Iterable[int], folder: Path, *, workers: int, advance: Callable[[int], None]
+    source: RecordSource, plan: Plan, shards: Iterable[int], storage: Storage, *, engine: Engine, advance: Callable[[int], None]
 ) -> Generator[ShardFile, None, None]:
-    """Makes the shards with as many worker processes as are of use, and gives each when it is on the disk. Closing it ends the workers.
+    """Makes the shards with as many workers as are of use, gives each when it is in the folder, and puts it on record. Closing it ends the
+    workers.
 
     Raises:
         RunError: A worker died, or a file could not be written.
     """
-    todo = list(shards)
-    workers = min(workers, len(todo))
-    if workers <= 1:
-        for shard in todo:
-            yield make_shard(source, plan, shard, folder, advance)
+    if storage.reaches_all or engine.shares_disk:
+        made = _made_there(source, plan, shards, storage, engine, advance)
     else:
-        yield from _make_in_workers(source, plan, todo, folder, workers, advance)
+        made = _written_here(source, plan, shards, storage, engine, advance)
+    with contextlib.closing(made):
+        for file in made:
+            if not storage.reaches_all:
+                storage.enter(file)
+            yield file
 
 
-def _make_in_workers(
-    source: RecordSource, plan: Plan, todo: list[int], folder: Path, workers: int, advance: Callable[[int], None]
-) -> Iterator[ShardFile]:
-    queue = iter(todo)
-    processes: dict[Connection, BaseProcess] = {}
-    try:
-        for _ in range(workers):
-            connection, process = _start_worker(source, plan, folder)
-            processes[connection] = process
-            _send(connection, process, next(queue))
-        left = len(todo)
-        while left:
-            ready = wait(list(processes))
-            for connection, process in processes.items():
-                if connection not in ready:
-                    continue
-                kind, value = _receive(connection, process)
-                if kind == "rows":
-                    advance(value)
-                elif kind == "failed":
-                    error, trace = value
-                    raise error from WorkerTraceback(trace)
-                else:
-                    left -= 1
-                    if (shard := next(queue, None)) is not None:
-                        _send(connection, process, shard)
-                    yield value
-    finally:
-        for connection, process in processes.items():
-            connection.close()
-            process.kill()
-        for process in processes.values():
-            process.join()
-            process.close()
+def write_shard(common: tuple[RecordSource, Plan, Storage], shard: int) -> Iterator[int | ShardFile]:
+    """Makes one shard file in the folder: numbers of rows as they are made, and at the end what became of it."""
+    source, plan, storage = common
+    with storage.file(plan.name(shard)) as file:
+        for rows, part in _parts(source, plan, shard):
+            if part:
+                file.write(part)
+            if rows:
+                yield rows
+    made = _shard_file(plan, shard, file)
+    if storage.reaches_all:
+        storage.enter(made)
+    yield made
 
 
-def _start_worker(source: RecordSource, plan: Plan, folder: Path) -> tuple[Connection, BaseProcess]:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, source, plan, folder), daemon=True)
-    with _interrupts_held_back(), _environment(_SINGLE_THREADED):
-        process.start()
-    theirs.close()
-    return ours, process
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some bytes of a shard, in their order; `rows` were made since the last piece."""
+
+    data: Any
+    rows: int
+    last: bool
 
 
-def _send(connection: Connection, process: BaseProcess, shard: int) -> None:
-    try:
-        connection.send(shard)
-    except OSError:
-        raise _death_of(process) from None
+def send_shard(common: tuple[RecordSource, Plan], shard: int) -> Iterator[Piece]:
+    """Makes one shard as pieces of a few MB."""
+    source, plan = common
+    parts: list[bytes | memoryview] = []
+    size = rows_made = 0
+    for rows, part in _parts(source, plan, shard):
+        parts.append(part)
+        size += len(part)
+        rows_made += rows
+        if size >= _PIECE_BYTES:
+            yield Piece(np.frombuffer(b"".join(parts), np.uint8), rows_made, last=False)  # arrays go without being copied once more
+            parts, size, rows_made = [], 0, 0
+    yield Piece(np.frombuffer(b"".join(parts), np.uint8), rows_made, last=True)
 
 
-def _receive(connection: Connection, process: BaseProcess) -> tuple[str, Any]:
-    try:
-        message: tuple[str, Any] = connection.recv()
-    except (EOFError, OSError):
-        raise _death_of(process) from None
-    return message
+def _parts(source: RecordSource, plan: Plan, shard: int) -> Iterator[Part]:
+    """The bytes of a shard in their order, chunk by chunk, each part with the number of rows that it completes."""
+    if normalized(source.manifest()) != plan.source:
+        raise RunError("A worker has other words or another version of Anyscene than this process. Install the same on every node.")
+    rows = plan.rows(shard)
+    encoder = FORMATS[plan.format].encoder()
+    for first in range(rows.start, rows.stop, ROWS_PER_CHUNK):
+        last = min(first + ROWS_PER_CHUNK, rows.stop)
+        for part in encoder.encode(records_between(source, first, last, plan.questions)):
+            yield 0, part
+        yield last - first, b""
+    for part in encoder.finish():
+        yield 0, part
 
 
-def _death_of(process: BaseProcess) -> RunError:
-    process.join()
-    code = process.exitcode or 0
-    if code < 0:
-        name = signal.Signals(-code).name
-        return RunError(
-            f"A worker process was killed ({name}); the system does that when memory runs out. Finished files are kept: run the same "
-            "command again to go on, with fewer workers if it happens again."
-        )
-    return RunError(
-        f"A worker process ended on its own (exit code {code}); what it printed says why. A script that generates with several workers "
-        'must do so under `if __name__ == "__main__":`.'
-    )
+def _shard_file(plan: Plan, shard: int, file: AtomicFile | RemoteFile) -> ShardFile:
+    rows = plan.rows(shard)
+    return ShardFile(plan.name(shard), rows.start, len(rows), file.size, file.sha256)
 
 
-@contextlib.contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """Ctrl-C goes to every process of a terminal. A process started in here never sees it, and the parent gets it a moment later."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    resource_tracker.ensure_running()  # started by `Process.start` otherwise, which then lets the signals through
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextlib.contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
+def _made_there(
+    source: RecordSource, plan: Plan, shards: Iterable[int], storage: Storage, engine: Engine, advance: Callable[[int], None]
+) -> Generator[ShardFile, None, None]:
+    """The workers write."""
+    with contextlib.closing(engine.stream(write_shard, (source, plan, storage), shards)) as parts:
+        for _, part in parts:
+            if isinstance(part, ShardFile):
+                if storage.reaches_all and not storage.is_intact(part):
+                    raise RunError(
+                        f"A worker has written {part.name} into {storage}, and it is not to be seen from here. Give a place that this "
+                        "machine and all workers share, or a plain path: this machine writes there what the workers send."
+                    )
+                yield part
             else:
-                os.environ[name] = value
+                advance(part)
 
 
-def _work(connection: Connection, source: RecordSource, plan: Plan, folder: Path) -> None:
-    """What a worker process does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be held back
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    pa.set_cpu_count(1)
-    pa.set_io_thread_count(1)
-    try:
-        while True:
-            shard = connection.recv()
-            try:
-                made = make_shard(source, plan, shard, folder, lambda rows: connection.send(("rows", rows)))
-            except Exception as error:  # recorded, and raised again by the parent
-                connection.send(("failed", (_sendable(error), traceback.format_exc())))
-            else:
-                connection.send(("done", made))
-    except (EOFError, OSError):
-        return  # the parent has gone
-
-
-def _sendable(error: Exception) -> Exception:
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:  # whatever a foreign exception does when it is pickled
-        return RunError(f"A worker process failed: {type(error).__name__}: {error}")
-    return error
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-
-class WorkerTraceback(Exception):
-    """Where an error came about in a worker process."""
+def _written_here(
+    source: RecordSource, plan: Plan, shards: Iterable[int], storage: Storage, engine: Engine, advance: Callable[[int], None]
+) -> Generator[ShardFile, None, None]:
+    """The workers send, this process writes."""
+    with contextlib.ExitStack() as stack, contextlib.closing(engine.stream(send_shard, (source, plan), shards)) as pieces:
+        begun: dict[int, tuple[AtomicFile | RemoteFile, contextlib.ExitStack]] = {}
+        for shard, piece in pieces:
+            if shard not in begun:
+                own = stack.enter_context(contextlib.ExitStack())  # closed with the last piece, or with an error
+                begun[shard] = storage.file(plan.name(shard)), own
+                own.enter_context(begun[shard][0])
+            file, own = begun[shard]
+            file.write(piece.data)
+            advance(piece.rows)
+            if piece.last:
+                own.close()
+                del begun[shard]
+                yield _shard_file(plan, shard, file)

@@ -38,7 +38,12 @@ class _Hand:
 
     def __init__(self, make: Callable[..., Member], arguments: tuple[Any, ...]) -> None:
         self.began_s = time.monotonic()
-        self.member = make(*arguments)
+        try:
+            self.member = make(*arguments)
+        except AnySceneError as error:
+            if len(error.args) != 1:
+                raise
+            raise type(error)(f"on {socket.gethostname()}: {error}") from error
 
     def do(self, method: str, *arguments: Any) -> _Reply:
         value = getattr(self.member, method)(*arguments)
@@ -109,6 +114,12 @@ class Crew:
         here, there = json.loads(one.facts), json.loads(other.facts)
         key = next(name for name in here if here[name] != there.get(name))
         return f"its {key} is {here[key]!r} on {one.worker[0]} and {there.get(key)!r} on {other.worker[0]}"
+
+    @property
+    def workers(self) -> list[tuple[str, int]]:
+        """Host and process of those that were heard of."""
+        with self._lock:
+            return sorted(self._ages_s)
 
     @property
     def worker_seconds(self) -> float:

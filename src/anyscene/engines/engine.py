@@ -7,7 +7,7 @@ this machine, or on the machines of a Ray cluster. No engine changes a result: t
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from anyscene.errors import SpecError
@@ -61,7 +61,7 @@ class Engine(Protocol):
 
     def imap_unordered(
         self, function: Callable[[Common, Item], Result], common: Common, items: Iterable[Item], *, ahead: int = 0
-    ) -> Iterator[tuple[Item, Result]]:
+    ) -> Generator[tuple[Item, Result], None, None]:
         """`(item, function(common, item))` for every item, in the order in which they are done.
 
         Args:
@@ -77,7 +77,7 @@ class Engine(Protocol):
 
     def stream(
         self, function: Callable[[Common, Item], Iterator[Result]], common: Common, items: Iterable[Item], *, ahead: int = 0
-    ) -> Iterator[tuple[Item, Result]]:
+    ) -> Generator[tuple[Item, Result], None, None]:
         """`(item, part)` for every part that the generator `function(common, item)` gives: those of one item in their order, once each.
 
         A worker that is lost is replaced, and the parts that were not taken yet are made again: a generator must give the same parts

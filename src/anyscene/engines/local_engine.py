@@ -12,7 +12,7 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -40,13 +40,13 @@ class LocalEngine:
 
     def imap_unordered(
         self, function: Callable[[Common, Item], Result], common: Common, items: Iterable[Item], *, ahead: int = 0
-    ) -> Iterator[tuple[Item, Result]]:
+    ) -> Generator[tuple[Item, Result], None, None]:
         """`(item, function(common, item))` for every item (`Engine.imap_unordered`)."""
         yield from self.stream(_only_part, (function, common), items, ahead=ahead)
 
     def stream(
         self, function: Callable[[Common, Item], Iterator[Result]], common: Common, items: Iterable[Item], *, ahead: int = 0
-    ) -> Iterator[tuple[Item, Result]]:
+    ) -> Generator[tuple[Item, Result], None, None]:
         """`(item, part)` for every part of every item (`Engine.stream`). Closing it ends the workers."""
         todo = list(items)
         workers = min(self.workers, len(todo))
@@ -98,7 +98,7 @@ def _only_part(common: tuple[Callable[[Any, Any], Any], Any], item: Any) -> Iter
 
 def _stream_from_workers(
     function: Callable[[Common, Item], Iterator[Result]], common: Common, todo: list[Item], workers: int
-) -> Iterator[tuple[Item, Result]]:
+) -> Generator[tuple[Item, Result], None, None]:
     queued = iter(todo)
     processes: dict[Connection, BaseProcess] = {}
     under_way: dict[Connection, Item] = {}

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
 from types import TracebackType
 from typing import Any, TypeVar
@@ -72,10 +72,12 @@ class RayEngine:
             import ray
         except ImportError:
             raise MissingExtraError("Working on a Ray cluster", "ray") from None
-        self._terminate = signal.getsignal(signal.SIGTERM)
+        self._restore = contextlib.ExitStack()
         try:
             if not ray.is_initialized():
                 self._ours = True
+                self._restore.enter_context(_signals_kept())
+                self._restore.enter_context(_messages_held_back())
                 self._connect()
             if not self._capacity():
                 raise RunError(self._no_room())
@@ -87,12 +89,11 @@ class RayEngine:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         import ray
 
-        if self._ours:
-            self._ours = False
-            with contextlib.suppress(Exception):  # or it would hide the error that ended the work
-                ray.shutdown()
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGTERM, self._terminate)  # `ray.init` put its own there
+        with self._restore:
+            if self._ours:
+                self._ours = False
+                with contextlib.suppress(Exception):  # or it would hide the error that ended the work
+                    ray.shutdown()
 
     @property
     def workers(self) -> int:
@@ -101,13 +102,13 @@ class RayEngine:
 
     def imap_unordered(
         self, function: Callable[[Common, Item], Result], common: Common, items: Iterable[Item], *, ahead: int = 0
-    ) -> Iterator[tuple[Item, Result]]:
+    ) -> Generator[tuple[Item, Result], None, None]:
         """`(item, function(common, item))` for every item (`Engine.imap_unordered`)."""
         return self._run(function, common, items, ahead, "one")
 
     def stream(
         self, function: Callable[[Common, Item], Iterator[Result]], common: Common, items: Iterable[Item], *, ahead: int = 0
-    ) -> Iterator[tuple[Item, Result]]:
+    ) -> Generator[tuple[Item, Result], None, None]:
         """`(item, part)` for every part of every item (`Engine.stream`).
 
         Ray Client (`ray://`) knows no streams: through it the parts of an item come when all of them are made.
@@ -127,7 +128,7 @@ class RayEngine:
 
     def _run(
         self, function: Callable[[Any, Any], Any], common: Any, items: Iterable[Any], ahead: int, how: str
-    ) -> Iterator[tuple[Any, Any]]:
+    ) -> Generator[tuple[Any, Any], None, None]:
         """A task per item, never more than may be under way; those that still run at the end are cancelled."""
         import ray
         from ray import cloudpickle
@@ -205,6 +206,33 @@ class RayEngine:
             f"A worker is to have {self.cpus:g} cores and {self.gpus:g} GPUs; none of the {len(nodes)} nodes has these (at most "
             f"{most['CPU']:g} cores, at most {most['GPU']:g} GPUs). Ask for less with --cpus-per-worker or --gpus-per-worker."
         )
+
+
+@contextlib.contextmanager
+def _signals_kept() -> Iterator[None]:
+    """`ray.init` puts a handler of its own where the program's was."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _messages_held_back() -> Iterator[None]:
+    """Ray prints on standard output how a worker was lost, whatever `log_to_driver` says. Where that matters, an error of ours tells it."""
+    from ray._private import worker
+
+    before = getattr(worker, "print_to_stdstream", None)
+    if before is None:
+        yield
+        return
+    worker.print_to_stdstream = lambda *_given, **_named: None
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = before
 
 
 def _knock(address: str) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from anyscene.errors import RunError
 
-__all__ = ["AtomicFile", "file_error", "lock_folder", "open_folder", "remove_temporaries", "sha256_of", "write_atomic"]
+__all__ = ["AtomicFile", "file_error", "is_temporary", "lock_folder", "open_folder", "remove_temporaries", "sha256_of", "write_atomic"]
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
 _DISK_FULL = {
@@ -142,9 +142,14 @@ def lock_folder(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def is_temporary(name: str) -> bool:
+    """Whether a file is named as those that are not complete yet."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
 def remove_temporaries(folder: Path) -> int:
     """Removes what writers that were killed left in the folder. Gives the number of files removed."""
-    stale = [path for path in sorted(folder.iterdir()) if _TEMPORARY.fullmatch(path.name)]
+    stale = [path for path in sorted(folder.iterdir()) if is_temporary(path.name)]
     for path in stale:
         path.unlink(missing_ok=True)
     return len(stale)

@@ -12,7 +12,7 @@ from pathlib import Path
 from anyscene.errors import RunError
 from anyscene.runs.files import write_atomic
 
-__all__ = ["MANIFEST_NAME", "differences", "manifest_bytes", "normalized", "read_manifest", "write_manifest"]
+__all__ = ["MANIFEST_NAME", "differences", "manifest_bytes", "normalized", "parse_manifest", "read_manifest", "write_manifest"]
 
 MANIFEST_NAME = "run.json"
 _MISSING = object()
@@ -42,13 +42,26 @@ def read_manifest(folder: Path) -> dict[str, object] | None:
     """
     path = folder / MANIFEST_NAME
     try:
-        value = json.loads(path.read_bytes())
+        content = path.read_bytes()
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
         raise RunError(f"Cannot read {path}: {error}. It is no manifest of Anyscene, or is damaged.") from error
+    return parse_manifest(content, path)
+
+
+def parse_manifest(content: bytes, where: object) -> dict[str, object]:
+    """The manifest in a file's content; `where` that is, for the message.
+
+    Raises:
+        RunError: It is none.
+    """
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"Cannot read {where}: {error}. It is no manifest of Anyscene, or is damaged.") from error
     if not isinstance(value, dict):
-        raise RunError(f"Cannot read {path}: a manifest is a JSON object, this is a {type(value).__name__}.")
+        raise RunError(f"Cannot read {where}: a manifest is a JSON object, this is a {type(value).__name__}.")
     return value
 
 
