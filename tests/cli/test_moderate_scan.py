@@ -70,7 +70,7 @@ def test_scan_writes_a_line_a_file_and_says_what_it_came_to(detector, uploads, t
     scored = sum(one.score is not None for one in found.values())
     assert f"of {scored} scored pictures" in words
     assert f"Were all of them real, {scored * loaded.facts['calibration']['rate']:,.1f} would be expected above it" in words
-    assert "bomb more pixels or text than are taken" in words
+    assert "bomb more pixels, text or profile than are taken" in words
 
 
 def test_json_says_the_same_and_a_threshold_is_ones_own(detector, uploads, tmp_path):

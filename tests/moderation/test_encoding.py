@@ -165,3 +165,24 @@ def test_pictures_are_cut_at_many_places_all_on_the_grid() -> None:
     corners = {take(image, cut, str(one)).getpixel((0, 0))[:2] for one in range(60)}  # type: ignore[index]
     assert len(corners) > 20
     assert all(x % GRID == 0 and y % GRID == 0 for x, y in corners)
+
+
+def test_whatever_is_wrong_with_a_file_it_is_named() -> None:
+    """Decoders raise errors of many kinds at damaged files; each is told as what it is, a picture that cannot be read."""
+    dice = np.random.default_rng(0)
+    wholes = [file_of(picture(), format) for format in ("JPEG", "PNG", "TIFF", "GIF", "WEBP", "BMP")]
+    named = 0
+    for place in range(600):
+        data = bytearray(wholes[place % len(wholes)])
+        for _ in range(1 + place % 4):
+            data[int(dice.integers(min(len(data), 200)))] = int(dice.integers(256))
+        try:
+            decode(bytes(data[: int(dice.integers(1, len(data)))] if place % 3 == 0 else data), "odd.png")
+        except MediaError as error:
+            named += "odd.png: " in str(error)
+    assert named > 300
+
+
+def test_a_drawing_program_is_not_run_for_a_file_that_is_called_a_picture() -> None:
+    with pytest.raises(MediaError, match=r"a\.png: no picture"):
+        read_head(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\n", "a.png")

@@ -163,7 +163,10 @@ def test_a_moving_picture_gives_its_first_frame_or_frames_from_all_over() -> Non
     both = open_picture(moving("GIF", 2), OpeningLimits(frames=9))
     assert len(both.pictures) == 2
     many = open_picture(moving("PNG", 5), OpeningLimits(frames=5, pixels=3 * 40 * 32))
-    assert many.verdict == "too_large"
+    assert (many.verdict, many.notes, len(many.pictures)) == ("animated", ("3 of 5 frames taken",), 3)  # as many as there is room for
+    one = open_picture(moving("PNG", 5), OpeningLimits(frames=5, pixels=40 * 32))
+    assert (one.notes, [picture.getpixel((0, 0)) for picture in one.pictures]) == (("1 of 5 frames taken",), [(0, 0, 0)])
+    assert open_picture(moving("PNG", 5), OpeningLimits(frames=5, pixels=40 * 31)).verdict in ("too_large", "bomb")
 
 
 # Large pictures

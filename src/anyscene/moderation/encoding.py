@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +21,7 @@ from PIL import Image, ImageCms, ImageOps, JpegImagePlugin, UnidentifiedImageErr
 from anyscene.errors import MediaError, SpecError
 from anyscene.media import MAX_PIXELS
 from anyscene.media.media import PNG_LEVEL
+from anyscene.moderation.opening import FORMATS, words_of
 from anyscene.scene.keyed import key_of
 
 __all__ = ["GRID", "LOSSLESS", "Cut", "Decoded", "Encoding", "Head", "decode", "encode", "plan_cut", "quality_tables", "read_head", "take"]
@@ -29,6 +32,8 @@ LOSSLESS = ("PNG", "BMP", "TIFF", "PPM")
 """Formats by Pillow's names whose pixels carry no trace of them."""
 SUBSAMPLINGS = (0, 1, 2)
 """4:4:4, 4:2:2 and 4:2:0, as Pillow counts them: what can be written again."""
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, TypeError, RuntimeError, LookupError, ArithmeticError, MemoryError, struct.error)
+"""What decoders raise at damaged files, each in its own way."""
 _ORIENTATION = 0x0112
 _TRANSPOSING = (5, 6, 7, 8)
 
@@ -222,31 +227,24 @@ def take(image: Image.Image, cut: Cut, key: str, *, seed: int = 0) -> Image.Imag
 # ---- opening --------------------------------------------------------------------------------------------------------------------
 
 
-class _opened:  # noqa: N801  # reads as the word that it is, in a `with`
+@contextmanager
+def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
     """Pillow's picture of a file, its size checked before a pixel is decoded."""
-
-    def __init__(self, data: bytes, name: str) -> None:
-        self._data, self._name = data, name
-
-    def __enter__(self) -> Image.Image:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", Image.DecompressionBombWarning)
-                self._image: Image.Image = Image.open(io.BytesIO(self._data))
-        except UnidentifiedImageError:
-            raise MediaError(f"{self._name}: no picture that can be read") from None
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-            raise MediaError(f"{self._name}: too large a picture; at most {MAX_PIXELS:,} pixels are taken") from None
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
-            raise MediaError(f"{self._name}: cannot be read as a picture ({error})") from None
-        if self._image.width * self._image.height > MAX_PIXELS:
-            raise MediaError(f"{self._name}: too large a picture; at most {MAX_PIXELS:,} pixels are taken")
-        return self._image
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._image.close()
-        if isinstance(error, (OSError, SyntaxError, ValueError, EOFError)):
-            raise MediaError(f"{self._name}: cannot be read as a picture ({error})") from None
+    too_large = f"{name}: too large a picture; at most {MAX_PIXELS:,} pixels are taken"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd files
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise MediaError(too_large)
+                yield image
+    except UnidentifiedImageError:
+        raise MediaError(f"{name}: no picture that can be read") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise MediaError(too_large) from None
+    except BROKEN as error:
+        raise MediaError(f"{name}: cannot be read as a picture ({words_of(error)})") from None
 
 
 def _head(opened: Image.Image) -> Head:

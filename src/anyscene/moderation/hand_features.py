@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from anyscene.media import read_media
-from anyscene.moderation.encoding import Head, decode, quality_tables, read_head
+from anyscene.media import Media
+from anyscene.moderation.encoding import Head, decode, quality_tables
 from anyscene.rewards.picture_statistics import picture_statistics
 
 __all__ = ["FEATURES", "HAND_NAMES", "QUALITIES", "Feature", "Value", "features_of", "hand_features"]
@@ -105,9 +105,9 @@ def features_of(data: bytes, name: str = "the picture") -> dict[str, Value]:
     Raises:
         MediaError: it cannot be read.
     """
-    head = read_head(data, name)
-    image = decode(data, name).image
-    statistics = picture_statistics(read_media(data, name=name))
+    decoded = decode(data, name)
+    head, image = decoded.head, decoded.image
+    statistics = picture_statistics(Media((image.convert("RGB"),), data))
     middle = _middle(image)
     luma = np.asarray(middle.convert("YCbCr").getchannel(0) if middle.mode == "RGB" else middle, dtype=np.float64)
     return {**_of_file(head, image), **_of_past(luma, head), **_of_looks(middle, luma, statistics)}

@@ -20,13 +20,13 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from PIL import Image
 
-__all__ = ["SCORED", "VERDICTS", "Opened", "OpeningLimits", "open_image", "open_picture", "read_file"]
+__all__ = ["FORMATS", "SCORED", "VERDICTS", "Opened", "OpeningLimits", "open_image", "open_picture", "read_file", "words_of"]
 
 VERDICTS: Mapping[str, str] = {
     "ok": "a picture",
@@ -35,7 +35,7 @@ VERDICTS: Mapping[str, str] = {
     "damaged": "begins as a picture does, and cannot be decoded",
     "too_small": "a picture of too few pixels to say anything of",
     "too_large": "more bytes or pixels than are taken",
-    "bomb": "more pixels or text than are taken, packed into a small file",
+    "bomb": "more pixels, text or profile than are taken, packed into a small file",
     "unsupported": "a picture in a format that is not taken",
     "not_a_picture": "something else",
     "empty": "no bytes at all",
@@ -145,7 +145,7 @@ def open_picture(
     try:
         return _Opening(data, name, limits, found).opened(decode)
     except Exception as error:  # decoders of many formats, each with faults of its own: a file must not stop those after it
-        return replace(found, verdict="damaged", notes=(_words(error),))
+        return replace(found, verdict="damaged", notes=(words_of(error),))
 
 
 def open_image(image: Image.Image) -> Opened:
@@ -160,7 +160,7 @@ def open_image(image: Image.Image) -> Opened:
     except _Found as met:
         return replace(found, verdict=met.verdict, notes=(met.note,))
     except Exception as error:  # as of files: one picture must not stop those after it
-        return replace(found, verdict="damaged", notes=(_words(error),))
+        return replace(found, verdict="damaged", notes=(words_of(error),))
 
 
 def read_file(path: Path, limits: OpeningLimits) -> bytes | Opened:
@@ -220,9 +220,9 @@ class _Opening:
             if mislabelled := self.mislabelled(_KNOWN_AS.get(image.format or "", image.format or "")):
                 self.notes.append(mislabelled)
             reduced = self.checked_size(image)
-            count = self.count(image)
-            self.found = replace(self.found, pixels=reduced * (1 if count == 1 else min(count, self.limits.frames)))
-            return self.decoded(image, count) if decode else ()
+            places = self.places(image)
+            self.found = replace(self.found, pixels=reduced * len(places))
+            return self.decoded(image, places) if decode else ()
 
     def head(self) -> Image.Image:
         """The picture before it is decoded. Plugins are asked one by one: `Image.open` refuses large pictures by a limit of its own."""
@@ -265,24 +265,23 @@ class _Opening:
             self.notes.append(f"decoded at 1/{round(width / image.width)} of its {width} x {height} pixels")
         return image.width * image.height
 
-    def count(self, image: Image.Image) -> int:
-        """Frames that are there, as far as it must be known: 2 stands for more where one is taken."""
+    def places(self, image: Image.Image) -> Sequence[int]:
+        """The frames to take: the first, or the centres of equal parts; fewer than were asked for where so many are too large."""
         if not getattr(image, "is_animated", False):
-            return 1
+            return (0,)
         if image.format in ("TIFF", "MPO"):  # pages, or a picture and its companions
             self.notes.append("holds several pictures; the first is taken")
-            return 1
-        frames = 2 if self.limits.frames == 1 else int(getattr(image, "n_frames", 2))
-        if image.width * image.height * min(frames, self.limits.frames) > self.limits.pixels:
-            raise self.too_large(image.width * image.height * min(frames, self.limits.frames))
-        taken = "first frame" if self.limits.frames == 1 else f"{min(frames, self.limits.frames)} of {frames:,} frames"
+            return (0,)
         self.moves = True
-        self.notes.append(f"{taken} taken")
-        return frames
+        if self.limits.frames == 1:
+            self.notes.append("first frame taken")
+            return (0,)
+        count = int(getattr(image, "n_frames", 1))
+        taken = min(count, self.limits.frames, max(1, self.limits.pixels // (image.width * image.height)))
+        self.notes.append(f"{taken} of {count:,} frames taken")
+        return [int((place + 0.5) * count / taken) for place in range(taken)] if taken > 1 else (0,)
 
-    def decoded(self, image: Image.Image, count: int) -> tuple[Image.Image, ...]:
-        taken = min(count, self.limits.frames)
-        places = [0] if taken == 1 else [int((place + 0.5) * count / taken) for place in range(taken)]
+    def decoded(self, image: Image.Image, places: Sequence[int]) -> tuple[Image.Image, ...]:
         found: list[Image.Image] = []
         try:
             for place in places:
@@ -310,9 +309,9 @@ class _Opening:
 
     def broken(self, error: Exception) -> _Found:
         """What is said of a picture that cannot be decoded."""
-        said = _words(error)
+        said = words_of(error)
         if "Decompressed data too large" in said or "Too much memory used in text chunks" in said:
-            return _Found("bomb", "text that unpacks to more than is taken")
+            return _Found("bomb", "text or a profile that unpacks to more than is taken")
         if isinstance(error, MemoryError) or "memory" in said.lower():
             return _Found("too_large", "needs more memory than there is for one file")
         if _NOT_KNOWN.search(said) and not is_cut_short(self.data):
@@ -503,7 +502,8 @@ def _turned(image: Image.Image, notes: list[str]) -> Image.Image:
     return image.transpose(turn)
 
 
-def _words(error: Exception) -> str:
+def words_of(error: Exception) -> str:
+    """What an error says, on one line that is not long; a decoder quotes what the file holds."""
     said = " ".join(str(error).split()) or type(error).__name__
     said = said if said.isprintable() else ascii(said)[1:-1]
     return said if len(said) <= SHOWN_CHARS else said[:SHOWN_CHARS] + "..."
