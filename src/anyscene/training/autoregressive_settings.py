@@ -16,6 +16,7 @@ from anyscene.models.janus import Janus
 from anyscene.models.simplear import SimpleAR
 from anyscene.training.autoregressive_policy import tokens_in_picture
 from anyscene.training.config import GrpoConfig
+from anyscene.training.launch import launched_for
 
 __all__ = ["CLIP_RANGE", "trl_settings"]
 
@@ -37,8 +38,13 @@ def trl_settings(shape: SimpleAR | Janus, config: GrpoConfig, folder: Path) -> G
     """
     tuned, rollout = config.optimization, config.rollout
     state = PartialState(cpu=shape.device == "cpu")
-    if state.distributed_type not in COPIES:
-        raise SpecError(f"{state.distributed_type.value}: training runs on one device, or on several with a copy of the model on each")
+    wanted = launched_for()
+    if wanted != "COPIES" or state.distributed_type not in COPIES:
+        raise SpecError(
+            f"{wanted if wanted != 'COPIES' else state.distributed_type.value}: a token-by-token policy is drawn from, and its head's bare "
+            "weights are read, outside the passes for which weights are put together; train it with a copy on each process "
+            "(python -m anyscene.training.launch ddp), and lora.rank above 0 where memory is short"
+        )
     if rollout.captions % state.num_processes:
         raise SpecError(f"rollout.captions {rollout.captions}: it must be a multiple of the {state.num_processes} processes")
     share = rollout.captions // state.num_processes * rollout.group_size

@@ -80,6 +80,7 @@ class Denoiser:
     Attributes:
         part: its name in the pipeline: ``unet`` or ``transformer``.
         module: the network itself.
+        kind: its class, whatever becomes of it when it is sharded.
         family: how it is asked.
 
     Raises:
@@ -89,12 +90,11 @@ class Denoiser:
     def __init__(self, pipe: Any) -> None:
         self.part = "unet" if getattr(pipe, "unet", None) is not None else "transformer"
         self.module: Any = getattr(pipe, self.part, None)
-        found = FAMILIES.get(type(self.module).__name__)
+        self.kind: Any = type(self.module)
+        found = FAMILIES.get(self.kind.__name__)
         if found is None or getattr(pipe, "scheduler", None) is None:
             known = "; ".join(one.models for one in FAMILIES.values())
-            raise SpecError(
-                f"{type(pipe).__name__} with the denoiser {type(self.module).__name__} cannot be trained; these families can: {known}"
-            )
+            raise SpecError(f"{type(pipe).__name__} with the denoiser {self.kind.__name__} cannot be trained; these families can: {known}")
         if getattr(pipe, "transformer_2", None) is not None:
             raise SpecError(f"{type(pipe).__name__} with two denoisers, for much and for little noise, cannot be trained; one with one can")
         self.family = found
@@ -108,7 +108,7 @@ class Denoiser:
             if not (first and found):
                 found.append(Request(args, dict(kwargs)))
 
-        hook = self.module.register_forward_pre_hook(keep, with_kwargs=True)
+        hook = self.module.register_forward_pre_hook(keep, with_kwargs=True, prepend=True)
         try:
             yield found
         finally:

@@ -4,6 +4,7 @@
       run.json                      the config, the digests of both sides of the scenes
       before/ teacher/ after/       evaluations on held-out scenes: of the student before, of the teacher, of the student after
       exam/student exam/teacher     evaluations of both on scenes of the training side
+      exam/reach                    the teacher's pictures of the exam as the student's autoencoder gives them back
       gap.json                      the difference on every skill, and which were chosen
       lessons/                      the teacher's pictures around these (`lessons`)
       examples.jsonl                what is learnt from
@@ -50,6 +51,7 @@ from anyscene.training.leakage import LEAKAGE, LeakageReport, audit_leakage
 from anyscene.training.lessons import Lessons, Painting, listed, make_lessons, preferred, with_pictures
 from anyscene.training.model_card import write_model_card
 from anyscene.training.policies import POLICY, Trained
+from anyscene.training.reach import GivenBack, can_give_back
 from anyscene.training.run_folder import TrainingRun
 
 __all__ = ["run_distill"]
@@ -172,9 +174,12 @@ class _Run:
         self._on_held_out(BEFORE, student)
         self._teacher_on_held_out(teacher)
         runs = {name: self._examine(f"{EXAM}/{name}", model, exam) for name, model in (("student", student), ("teacher", teacher))}
-        gaps = self._gaps(runs["student"], runs["teacher"])
-        chosen = _chosen(gaps, self.config.exam)
+        gaps = within = self._gaps(runs["student"], runs["teacher"])
+        if self.config.exam.reach and isinstance(student, DiffusersModel) and can_give_back(student):
+            within = self._gaps(runs["student"], self._examine(f"{EXAM}/reach", GivenBack(runs["teacher"], student), exam))
+        chosen = _chosen(within, self.config.exam)
         found: dict[str, Any] = {"chosen": [one.skill for one in chosen], "gap": [one.to_dict() for one in gaps]}
+        found |= {} if within is gaps else {"reach": [one.to_dict() for one in within]}
         if chosen:
             self._warn_of_unasked(found["chosen"])
             weights = {one.skill: one.weight for one in chosen}

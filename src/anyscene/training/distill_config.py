@@ -21,6 +21,8 @@ class Exam(Section):
         least: scenes on which a skill must occur to be looked at.
         margin: the interval of the difference must lie above this.
         most: skills that are taught, at most: those with the largest difference, by the low end of its interval; None is all.
+        reach: choose by what the student could draw: the teacher's pictures are judged once more as the student's own autoencoder gives
+            them back, and only what is left of the difference counts, for no fine-tuning of the denoiser brings the rest. For pictures.
     """
 
     n: int = Field(default=500, ge=20)
@@ -29,6 +31,7 @@ class Exam(Section):
     least: int = Field(default=20, ge=2)
     margin: float = Field(default=0.0, ge=0, lt=1)
     most: int | None = Field(default=None, ge=1)
+    reach: bool = True
 
 
 class Teaching(Section):

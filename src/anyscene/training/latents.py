@@ -22,7 +22,7 @@ from anyscene.models.diffusers import DiffusersModel
 from anyscene.training.denoiser import Denoiser, Request
 from anyscene.training.examples import Grid, Size, fit
 
-__all__ = ["condition", "encode", "native_size", "size_grid"]
+__all__ = ["condition", "encode", "give_back", "native_size", "size_grid"]
 
 
 # ---- sizes ----------------------------------------------------------------------------------------------------------------------
@@ -32,7 +32,7 @@ def size_grid(pipe: Any, denoiser: Denoiser) -> Grid:
     """Which sizes the pipeline takes: pixels in steps of the encoder's and the denoiser's patches together, frames in the encoder's."""
     found = (getattr(pipe, name, None) for name in ("vae_spatial_compression_ratio", "vae_scale_factor_spatial", "vae_scale_factor"))
     pixels = next(int(one) for one in found if one)
-    kind = type(denoiser.module).__name__
+    kind = denoiser.kind.__name__
     return Grid(math.lcm(pixels * _PATCHES[kind](denoiser.module.config), _ASKED.get(kind, 1)), _frames_step(pipe))
 
 
@@ -131,11 +131,29 @@ def encode(
             latents = kept.get(key) if kept is not None and key is not None else None
             if latents is None:
                 raw = _encoded(vae, _pixels(one, size, denoiser), None if generators is None else generators[place])
-                latents = _LATENTS[type(denoiser.module).__name__](pipe, raw.float())[0]
+                latents = _LATENTS[denoiser.kind.__name__](pipe, raw.float())[0]
                 if kept is not None and key is not None:
                     kept[key] = latents.cpu()
             found.append(latents.to(device))
     return torch.stack(found)
+
+
+def give_back(pipe: Any, denoiser: Denoiser, media: Media, size: Size) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """A picture after its way through the autoencoder and back, as well as it can be drawn from latents.
+
+    Args:
+        pipe: the pipeline.
+        denoiser: its denoiser.
+        media: a picture; scaled and cut to the size where it has another.
+        size: of a picture that the pipeline makes.
+
+    Returns:
+        ``(height, width, 3) uint8`` RGB.
+    """
+    with torch.no_grad(), _ready_encoder(pipe) as vae:
+        drawn = vae.decode(_encoded(vae, _pixels(media, size, denoiser), None), return_dict=False)[0].float().cpu()
+    picture = drawn[0] if drawn.ndim == 4 else drawn[0, :, 0]  # Qwen-Image's is one of clips
+    return np.asarray(((picture.permute(1, 2, 0).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).numpy())
 
 
 @contextmanager
@@ -157,7 +175,7 @@ def _pixels(media: Media, size: Size, denoiser: Denoiser) -> Tensor:
     """``(1, 3, [frames,] height, width)`` from -1 to 1; frames where the encoder is one of clips (Qwen-Image's is)."""
     stacked = np.stack([np.asarray(frame, dtype=np.float32) for frame in fit(media, size)])
     found = torch.from_numpy(stacked / np.float32(255)).permute(3, 0, 1, 2) * 2 - 1
-    moving = denoiser.family.modality == "video" or type(denoiser.module).__name__ == "QwenImageTransformer2DModel"
+    moving = denoiser.family.modality == "video" or denoiser.kind.__name__ == "QwenImageTransformer2DModel"
     return (found if moving else found[:, 0]).unsqueeze(0)
 
 
@@ -263,7 +281,7 @@ def condition(model: DiffusersModel, denoiser: Denoiser, captions: Sequence[str]
         raise _Asked(Request(args, dict(kwargs)))
 
     scheduler = dict(vars(pipe.scheduler))
-    hook = denoiser.module.register_forward_pre_hook(stop, with_kwargs=True)
+    hook = denoiser.module.register_forward_pre_hook(stop, with_kwargs=True, prepend=True)  # before shards are put together
     try:
         model.draw(captions, [torch.Generator().manual_seed(0) for _ in captions], **arguments)
     except _Asked as asked:

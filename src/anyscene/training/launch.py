@@ -1,4 +1,7 @@
-"""Where a recipe runs: its GPU, the processes that were launched together, and the trackers that are told of every update."""
+"""Where a recipe runs: its GPU, the processes that were launched together, and the trackers that are told of every update.
+
+``python -m anyscene.training.launch fsdp`` prints the path of a config that ships for `accelerate launch`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,43 @@ from anyscene.models import Model
 from anyscene.models.diffusers import DiffusersModel
 from anyscene.training.config import Learning, Section
 
-__all__ = ["check_learning", "join_processes", "make_trackers", "take_own_gpu"]
+__all__ = ["check_learning", "join_processes", "launch_config", "launched_for", "make_trackers", "take_own_gpu"]
+
+CONFIGS = Path(__file__).parent / "configs" / "accelerate"
+PATH_OF = "accelerate launch --config_file $(python -m anyscene.training.launch"
+
+
+def launch_config(name: str) -> Path:
+    """A config for `accelerate launch --config_file` that ships.
+
+    Args:
+        name: ``ddp``, a copy of the model on each process; or ``fsdp``, a part of it on each.
+
+    Raises:
+        SpecError: there is none of this name.
+    """
+    path = CONFIGS / f"{name}.yaml"
+    if not path.is_file():
+        raise SpecError(
+            f"{name}: no such config for accelerate launch; there are {', '.join(sorted(one.stem for one in CONFIGS.iterdir()))}"
+        )
+    return path
+
+
+def launched_for() -> str:
+    """What the launcher wants of several processes: ``COPIES`` of the model, or its weights in parts (``FSDP``).
+
+    Accelerate hands its config on in the environment, and on CPUs would do no more than that.
+
+    Raises:
+        SpecError: DeepSpeed or Megatron-LM, which cannot be honoured.
+    """
+    for name, word in (("DEEPSPEED", "DeepSpeed"), ("MEGATRON_LM", "Megatron-LM")):
+        if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true":
+            raise SpecError(
+                f"{word}: training does not run on it; FSDP keeps as little on each process: python -m anyscene.training.launch fsdp"
+            )
+    return "FSDP" if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true" else "COPIES"
 
 
 def take_own_gpu() -> None:
@@ -31,10 +70,11 @@ def join_processes(model: Model) -> Any:
     """The state of accelerate: of one process, or of those that were launched together, on the model's kind of device.
 
     Raises:
-        SpecError: they were started on another kind of device before.
+        SpecError: they were started on another kind of device before, or for what cannot be honoured.
     """
     from accelerate import PartialState
 
+    launched_for()
     device = getattr(model, "device", None) or getattr(getattr(model, "shape", None), "device", "cpu")
     try:
         return PartialState(cpu=str(device).startswith("cpu"), timeout=timedelta(hours=24))  # the others wait while one evaluates
@@ -94,3 +134,12 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             found[prefix + name] = value if isinstance(value, (int, float, str, bool)) else json.dumps(value)
     return found
+
+
+if __name__ == "__main__":
+    import sys
+
+    try:
+        print(launch_config(*sys.argv[1:2] or ["ddp"]))
+    except SpecError as refused:
+        sys.exit(str(refused))

@@ -18,6 +18,7 @@ from anyscene.errors import AnySceneError, MissingExtraError, SpecError
 from anyscene.models.diffusers import DiffusersModel
 from anyscene.models.painting import media_seed
 from anyscene.training.config import GrpoConfig, Learning
+from anyscene.training.launch import launched_for
 from anyscene.training.policies import POLICY, Trained, learning_rate_factor
 from anyscene.training.run_folder import TrainingRun
 
@@ -73,10 +74,12 @@ class Learner:
         from diffusers.training_utils import EMAModel
 
         from anyscene.training.denoiser import Denoiser
+        from anyscene.training.sharding import Sharding
         from anyscene.training.trainable import Trainable
 
         self.model, self.run, self._lora = model, run, config.lora
         settings = self._settings = config.optimization
+        sharding = self._sharding = Sharding(settings.precision) if launched_for() == "FSDP" else None
         self.accelerator = _accelerator(settings.precision, model.device)
         self.device = self.accelerator.device
         model.pipe.to(self.device)
@@ -87,7 +90,11 @@ class Learner:
         if settings.gradient_checkpointing:
             self.denoiser.module.enable_gradient_checkpointing()
         self._rate = learning_rate_factor(settings, run.updates)
-        self.module = self.accelerator.prepare(self.denoiser.module)
+        if sharding is None:
+            self.module = self.accelerator.prepare(self.denoiser.module)
+        else:
+            self.module = self.accelerator.prepare_model(self.denoiser.module, evaluation_mode=True)  # autocast, and no copies
+            self.trainable.shard(sharding, self.device)
         optimizer = torch.optim.AdamW(
             self.trainable.parameters, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay
         )
@@ -108,7 +115,9 @@ class Learner:
         """
         found: dict[str, list[Tensor]] = {}
         for place, ask in enumerate(passes):
-            with nullcontext() if place + 1 == len(passes) else self.accelerator.no_sync(self.module):
+            # Sharded gradients are shared out after each pass, since whole ones would have to be kept until the last.
+            at_once = self._sharding is not None or place + 1 == len(passes)
+            with nullcontext() if at_once else self.accelerator.no_sync(self.module):
                 loss, figures = ask()
                 self.accelerator.backward(loss)
             for name, value in {"loss": loss.detach(), **figures}.items():
@@ -134,10 +143,13 @@ class Learner:
         Raises:
             AnySceneError: the gradient is no number.
         """
+        from anyscene.training.sharding import whole
+
         rate = self._settings.learning_rate * self._rate(update)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        norm = float(self.accelerator.clip_grad_norm_(self.trainable.parameters, self._settings.max_grad_norm or math.inf))
+        limit = self._settings.max_grad_norm or math.inf
+        norm = float(whole(self.accelerator.clip_grad_norm_(self.trainable.parameters, limit)))
         if not math.isfinite(norm) and self.accelerator.scaler is None:
             raise AnySceneError(
                 f"update {update + 1}: the gradient is no number; lower optimization.learning_rate, or use precision no or bf16"
@@ -203,14 +215,16 @@ class Learner:
     def _save(self, update: int, memory: Memory | None) -> None:
         import torch
 
+        from anyscene.training.sharding import whole
+
+        state = {
+            "weights": whole([one.detach() for one in self.trainable.parameters]),
+            "optimizer": whole(self._optimizer.state_dict()),
+            "algorithm": whole(memory.state()) if memory is not None else None,
+            "ema": whole(self._ema.state_dict()) if self._ema is not None else None,
+            "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
+        }
         if self.accelerator.is_main_process:
-            state = {
-                "weights": self.trainable.copy(),
-                "optimizer": self._optimizer.state_dict(),
-                "algorithm": memory.state() if memory is not None else None,
-                "ema": self._ema.state_dict() if self._ema is not None else None,
-                "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
-            }
             with self.run.checkpoint(update) as folder:
                 torch.save(state, folder / STATE)
         self.accelerator.wait_for_everyone()
@@ -218,13 +232,20 @@ class Learner:
     def _load(self, path: Path, memory: Memory | None) -> None:
         import torch
 
-        state = torch.load(path, map_location=self.device, weights_only=True)
+        from anyscene.training.sharding import placed
+
+        device = self.device if self._sharding is None else "cpu"  # whole, there may be no room for it
+        state = torch.load(path, map_location=device, weights_only=True)
+        weights = self.trainable.parameters
         self.trainable.set(state["weights"])
+        for number, known in state["optimizer"]["state"].items():
+            known.update({name: placed(one, weights[number]) for name, one in known.items() if name != "step"})
         self._optimizer.load_state_dict(state["optimizer"])
         if memory is not None:
             memory.load_state(state["algorithm"])
         if self._ema is not None:
-            self._ema.load_state_dict(state["ema"])
+            averaged = [placed(one, like) for one, like in zip(state["ema"]["shadow_params"], weights, strict=True)]
+            self._ema.load_state_dict({**state["ema"], "shadow_params": averaged})
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
 
@@ -238,10 +259,12 @@ class Learner:
             How it is loaded: the base with LoRA weights, or a pipeline of its own.
         """
         folder = self.run.folder / POLICY
-        kept = self.trainable.parameters if self._ema is None else self._ema.shadow_params
-        if self.accelerator.is_main_process:
-            with self.trainable.swapped([one.data.to(self.device) for one in kept]):
-                self.trainable.save(folder)
+        main = self.accelerator.is_main_process
+        if self._ema is None:
+            self.trainable.save(folder, write=main)
+        else:
+            with self.trainable.swapped([one.to(self.device) for one in self._ema.shadow_params]):
+                self.trainable.save(folder, write=main)
         self.accelerator.wait_for_everyone()
         if self._lora.rank:
             return Trained(base.load, {**base.options, "lora": str(folder)})

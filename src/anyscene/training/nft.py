@@ -16,6 +16,7 @@ from anyscene.models.protocol import Failure
 from anyscene.training.config import GrpoConfig
 from anyscene.training.denoiser import Denoiser, Request, check_requests
 from anyscene.training.losses import goodness, nft_loss
+from anyscene.training.sharding import placed
 from anyscene.training.trainable import Trainable
 
 __all__ = ["Nft"]
@@ -146,4 +147,5 @@ class Nft:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """What a checkpoint remembered."""
-        self._old, self._fresh = [one.to(mine.device) for one, mine in zip(state["old"], self._old, strict=True)], bool(state["fresh"])
+        self._old = [placed(one, mine) for one, mine in zip(state["old"], self._old, strict=True)]
+        self._fresh = bool(state["fresh"])

@@ -15,6 +15,7 @@ from anyscene.errors import MissingExtraError, SpecError
 from anyscene.runs import write_atomic
 from anyscene.training.config import Lora
 from anyscene.training.denoiser import Denoiser
+from anyscene.training.sharding import Sharding, placed, swapped_shards, whole
 from anyscene.weights import quiet_loading
 
 __all__ = ["Trainable"]
@@ -46,6 +47,7 @@ class Trainable:
 
     def __init__(self, pipe: Any, denoiser: Denoiser, lora: Lora, precision: str, seed: int) -> None:
         self._pipe, self._denoiser, self._lora = pipe, denoiser, lora
+        self._sharded = False
         for part in pipe.components.values():
             if isinstance(part, torch.nn.Module):
                 part.requires_grad_(False).eval()
@@ -64,9 +66,17 @@ class Trainable:
                     "load it with model_options.dtype = float32, or set precision to bf16 or fp16"
                 )
             denoiser.module.requires_grad_(True)
-        self.parameters: list[Any] = [one for one in denoiser.module.parameters() if one.requires_grad]
+        self.parameters: list[Any] = self._trained()
         for one in self.parameters:
             one.data = one.data.float()
+
+    def _trained(self) -> list[Any]:
+        return [one for one in self._denoiser.module.parameters() if one.requires_grad]
+
+    def shard(self, sharding: Sharding, device: torch.device) -> None:
+        """Leaves each process its part of the denoiser; `parameters`, and all that is copied of them, are sharded from then on."""
+        sharding.shard(self._denoiser.module, device)
+        self.parameters, self._sharded = self._trained(), True
 
     def _add_adapter(self, seed: int) -> None:
         try:
@@ -128,7 +138,11 @@ class Trainable:
 
     @contextmanager
     def swapped(self, values: Sequence[Tensor]) -> Iterator[None]:
-        """These in place of the trained weights, for as long as the block is open; nothing is copied."""
+        """These in place of the trained weights, for as long as the block is open; nothing is copied, unless weights are sharded."""
+        if self._sharded:
+            with swapped_shards(self.parameters, values):
+                yield
+            return
         kept = [one.data for one in self.parameters]
         try:
             for one, value in zip(self.parameters, values, strict=True):
@@ -139,24 +153,49 @@ class Trainable:
                 one.data = value
 
     def set(self, values: Sequence[Tensor]) -> None:
-        """Makes the trained weights these."""
+        """Makes the trained weights these, which every process has whole."""
         with torch.no_grad():
             for one, value in zip(self.parameters, values, strict=True):
-                one.copy_(value)
+                one.copy_(placed(value, one))
 
-    def save(self, folder: Path) -> None:
-        """Writes the policy as diffusers reads it: LoRA weights, or the whole pipeline."""
+    def save(self, folder: Path, *, write: bool = True) -> None:
+        """Writes the policy as diffusers reads it: LoRA weights, or the whole pipeline.
+
+        Args:
+            folder: where.
+            write: False only takes part in putting sharded weights together, for the process that writes.
+        """
+        module, part = self._denoiser.module, self._denoiser.part
         if not self._lora.rank:
-            with quiet_loading():
-                self._pipe.save_pretrained(str(folder))
+            weights = whole(module.state_dict()) if self._sharded else {}
+            if write:
+                with self._unsharded(weights), quiet_loading():
+                    self._pipe.save_pretrained(str(folder))
             return
         from peft import get_peft_model_state_dict
 
-        module, part = self._denoiser.module, self._denoiser.part
-        weights = {name: one.contiguous() for name, one in get_peft_model_state_dict(module).items()}
+        weights = {name: one.contiguous() for name, one in whole(get_peft_model_state_dict(module)).items()}
+        if not write:
+            return
         given = {f"{part}_lora_layers": weights, f"{part}_lora_adapter_metadata": module.peft_config["default"].to_dict()}
         self._pipe.save_lora_weights(str(folder), **given)
         _order_header(folder / LORA_FILE)
+
+    @contextmanager
+    def _unsharded(self, weights: dict[str, Tensor]) -> Iterator[None]:
+        """A denoiser of these weights in the place of the sharded one."""
+        if not self._sharded:
+            yield
+            return
+        part, sharded, components = self._denoiser.part, self._denoiser.module, vars(self._pipe)
+        with torch.device("meta"):
+            plain = self._denoiser.kind.from_config(sharded.config)
+        plain.load_state_dict(weights, assign=True)
+        components[part] = plain  # not by setattr, which would write the sharded one's class into the pipeline's own config
+        try:
+            yield
+        finally:
+            components[part] = sharded
 
 
 def _order_header(path: Path) -> None:
