@@ -62,6 +62,8 @@ class FakeSource:
     dictionaries: bool = True
     delay_s: float = 0.0
     die_at: int = -1
+    die_once: str = ""  # a file that is made before the process dies, and keeps the next from dying
+    manifest_of_process: bool = False
     fail_at: int = -1
 
     @property
@@ -69,12 +71,15 @@ class FakeSource:
         return self.rows
 
     def manifest(self) -> dict[str, object]:
-        return {"spec": {"vocabulary": "fake", "num_questions": self.num_questions}, "seed": self.seed, "versions": {"fake": "1"}}
+        version = str(os.getpid()) if self.manifest_of_process else "1"
+        return {"spec": {"vocabulary": "fake", "num_questions": self.num_questions}, "seed": self.seed, "versions": {"fake": version}}
 
     def table(self, start: int, stop: int, *, questions: bool = True) -> pa.Table:
         if self.delay_s:
             time.sleep(self.delay_s)
-        if start <= self.die_at < stop:
+        if start <= self.die_at < stop and not (self.die_once and os.path.exists(self.die_once)):
+            if self.die_once:
+                open(self.die_once, "x").close()
             os.kill(os.getpid(), signal.SIGKILL)
         if start <= self.fail_at < stop:
             raise ZeroDivisionError("the engine slipped")

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fake_source import FakeSource
 
 from anyscene.dataset import generate
+from anyscene.engines import open_engine
 from anyscene.errors import AnySceneError, Interrupted
 
 
@@ -20,8 +21,13 @@ def main() -> int:
     source = FakeSource(**options.pop("source", {}))
     if limit := options.pop("largest_file", None):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    address = options.pop("ray", None)
     try:
-        generate(source, options.pop("n"), sys.argv[1], **options)
+        if address is None:
+            generate(source, options.pop("n"), sys.argv[1], **options)
+        else:
+            with open_engine("ray", address=address) as engine:
+                generate(source, options.pop("n"), sys.argv[1], engine=engine, **options)
     except Interrupted as error:
         print(error, file=sys.stderr)
         return 130

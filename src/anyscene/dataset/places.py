@@ -152,7 +152,7 @@ def _opened(root: str) -> tuple[Any, str]:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         if root.startswith("file:"):
             raise RunError(f"Cannot use {shown}: a file URI has three slashes, like file:///data/scenes.") from error
-        return _opened_by_fsspec(root, shown, error)
+        filesystem, path = _opened_by_fsspec(root, shown, error)
     except OSError as error:
         raise RunError(f"Cannot use {shown}: {error}.") from error
     if not path.strip("/"):
