@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from anyscene.errors import SpecError
+from anyscene.moderation import hard_cases
 from anyscene.moderation.detector import Detector
 from anyscene.moderation.hard_cases import SceneSkills, cases_of
 from anyscene.moderation.matrix import HeldOut
@@ -79,7 +80,8 @@ def test_a_planted_miss_is_named_and_nothing_else():
     assert found.missed.value == pytest.approx(np.mean(misses))
 
 
-def test_nothing_is_named_where_nothing_is_planted():
+def test_nothing_is_named_where_nothing_is_planted(monkeypatch):
+    monkeypatch.setattr(hard_cases, "DEALS", 1999)
     named = 0
     for seed in range(12):
         records, dice = scenes(200, seed), np.random.default_rng(100 + seed)

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from planted import write
 
 pytestmark = pytest.mark.torch
-COUNTS = {"train": 60, "validation": 40, "test": 60}
+COUNTS = {"train": 50, "validation": 30, "test": 60}
 QUICK = TrainOptions("resnet", size=32, steps=40, batch=16, learning_rate=2e-3, validate_every=20, false_positive_rate=0.1, patience=0)
 
 
@@ -37,7 +37,7 @@ def cue(place):
 
 @pytest.fixture(scope="module")
 def no_cue(place):
-    return write(place / "no-cue", COUNTS, {"plain": 0.0}, seed=7)
+    return write(place / "no-cue", {"train": 1, "validation": 1, "test": 60}, {"plain": 0.0}, seed=9)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def detectors(cue, place):
 
 @pytest.fixture(scope="module")
 def result(detectors, cue, no_cue, place):
-    return evaluate_matrix(detectors, [cue, no_cue], place / "out", degradations=("jpeg:50", "blur:1"), device="cpu", quiet=True)
+    return evaluate_matrix(detectors, [cue, no_cue], place / "out", degradations=("blur:1",), device="cpu", quiet=True)
 
 
 def cell(result, detector, data, generator, degradation=""):
@@ -73,7 +73,7 @@ def test_a_cue_carries_to_generators_that_have_it_and_to_no_others(result):
 def test_every_detector_is_tested_on_every_generator_together_and_alone_clean_and_degraded(result):
     names = {one["detector"] for one in result["cells"]}
     assert names == {"of-blue", "of-plain", "hand features (cue: blue)", "hand features (cue: plain)"}
-    assert len(result["cells"]) == 4 * 3 * (4 + 1)  # all together and three alone; of one generator there is no together
+    assert len(result["cells"]) == 4 * 2 * (4 + 1)  # all together and three alone; of one generator there is no together
     together = cell(result, "of-blue", "cue", "")
     assert (together["reals"], together["fakes"]) == (60, 180)
     assert together["tpr_at"] == 0.05 and together["tpr"]["value"] is not None
@@ -92,7 +92,7 @@ def test_degradation_is_done_to_both_sides_alike(result, cue, place):
         own = [file for file in labels if labels[file] == label]
         assert sum(clean[file] != blurred[file] for file in own) > 0.95 * len(own)
     assert cell(result, "of-blue", "cue", "blue", "blur:1")["auroc"]["value"] > 0.8  # a colour survives a blur
-    assert 0.3 < cell(result, "of-blue", "no-cue", "plain", "jpeg:50")["auroc"]["value"] < 0.7
+    assert 0.3 < cell(result, "of-blue", "no-cue", "plain", "blur:1")["auroc"]["value"] < 0.7
 
 
 def test_the_baseline_on_hand_features_learns_from_the_same(result):
@@ -118,7 +118,7 @@ def test_scores_are_kept_and_the_same_command_gives_the_same_bytes(result, detec
     before = {path.name: path.read_bytes() for path in (place / "out").glob("*.*")}
     assert set(before) == {"evaluation.json", "report.html"}
     monkeypatch.setattr(Detector, "score", lambda *_, **__: pytest.fail("a score was asked for again"))
-    again = evaluate_matrix(detectors, [cue, no_cue], place / "out", degradations=("jpeg:50", "blur:1"), device="cpu", quiet=True)
+    again = evaluate_matrix(detectors, [cue, no_cue], place / "out", degradations=("blur:1",), device="cpu", quiet=True)
     assert again == result == json.loads(before["evaluation.json"])
     assert {path.name: path.read_bytes() for path in (place / "out").glob("*.*")} == before
 
@@ -131,7 +131,7 @@ def test_the_report_names_detectors_generators_and_degradations(result, place):
         "hand features (cue: blue)",
         "other",
         "no-cue",
-        "jpeg:50",
+        "blur:1",
         "5% false alarms",
         "weakest on a generator",
     ):
@@ -139,7 +139,7 @@ def test_the_report_names_detectors_generators_and_degradations(result, place):
 
 
 def test_pictures_that_were_seen_in_training_are_refused_or_left_out(detectors, cue, place):
-    with pytest.raises(LeakageError, match=r"160 of 160 pictures of cue that of-blue .* --drop-seen"):
+    with pytest.raises(LeakageError, match=r"120 of 120 pictures of cue that of-blue .* --drop-seen"):
         evaluate_matrix(detectors[:1], [cue], place / "seen", split="validation", baselines=False, device="cpu", quiet=True)
     with pytest.raises(LeakageError, match="cannot be tested"):
         evaluate_matrix(detectors[:1], [cue], place / "seen", split="validation", baselines=False, drop_seen=True, device="cpu", quiet=True)

@@ -60,7 +60,7 @@ def test_intervals_of_auroc_cover_the_truth(apart: float) -> None:
     from statistics import NormalDist
 
     truth = NormalDist().cdf(apart / 2**0.5)
-    found = [measure(drawn(seed, 60, 60, apart), None, number=20).auroc for seed in range(150)]
+    found = [measure(drawn(seed, 60, 60, apart), None, number=20).auroc for seed in range(100)]
     assert sum(one.low <= truth <= one.high for one in found) >= 0.9 * len(found)  # type: ignore[operator]
 
 
