@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from anyscene.benchmarks import BenchmarkResult, Items, Replies, Reply, load_benchmark, read_dsg_answers, read_dsg_questions, score_dsg
+from anyscene.benchmarks import BenchmarkResult, Items, Replies, Reply, load_benchmark
 from anyscene.errors import RecordError
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -163,10 +163,9 @@ def test_a_file_of_full_size_agrees_with_the_scorer_of_dsg(judge: str) -> None:
     own = DPG.import_items(DATA / "dsg" / "dsg-1k-anns.csv")
     said = DPG.read_evidence(DATA / "dsg" / f"{judge}_dsg.csv", own, model="sd2dot1")
     found = DPG.score(own, said)
-    prompts = read_dsg_questions(DATA / "dsg" / "dsg-1k-anns.csv", "fixed")
-    wanted = score_dsg(prompts, read_dsg_answers(DATA / "dsg" / f"{judge}_dsg.csv", "sd2dot1"), compat="fixed").columns
+    wanted = load_benchmark("dsg").score(load_benchmark("dsg").import_items(DATA / "dsg" / "dsg-1k-anns.csv"), said).fixed.columns
     assert {name: one.value for name, one in found.fixed.columns.items()} == pytest.approx(
-        {name: wanted[name] for name in found.fixed.columns}
+        {name: wanted[name].value for name in found.fixed.columns}
     )
     assert found.official.headline.n == 1058  # without answers: tifa160_134; first row, with dependants: whoops_5
     assert 80 < (found.official.headline.value or 0) < 84

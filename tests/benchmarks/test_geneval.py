@@ -213,7 +213,7 @@ def test_a_judge_of_questions_can_stand_in_and_is_said_to(items: Items) -> None:
 
 
 def test_evidence_about_something_else_is_refused(items: Items) -> None:
-    with pytest.raises(RecordError, match="none of the 1 pictures"):
+    with pytest.raises(RecordError, match="no verdict on any of the 1 pictures: none is of these 6 items"):
         GENEVAL.score(items, Detections({("nobody", 0): Seen((), True)}))
 
 

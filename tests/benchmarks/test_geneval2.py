@@ -77,11 +77,25 @@ def test_both_means_by_hand(items: Items) -> None:
     gm = (math.prod(first) ** (1 / 6) + 0.6) / 2
     assert found.official.headline.value == pytest.approx(100 * gm) and found.fixed.headline.value == pytest.approx(100 * gm)
     assert found.official.columns["soft_tifa_am"].value == pytest.approx(100 * (sum(first) / 6 + 0.68) / 2)
-    assert found.official.columns["tifa"].value == pytest.approx(100 * (4 / 6 + 1 / 2) / 2)  # 0.5 is not above one half
+    assert found.official.columns["tifa"].value == pytest.approx(100 * (5 / 6 + 1 / 2) / 2)  # of eleven numbers one with 0.5 is the likeliest
     assert found.official.by["atom_count"]["3"].value == pytest.approx(60)
     assert found.official.by["skill"]["count"].value == pytest.approx(100 * (0.5 + 0.8) / 2)
     assert found.official.by["skill"]["object"].value == pytest.approx(100 * (1.0 + 0.9 + 0.36) / 3)  # over atoms, not prompts
     assert found.headline == "Soft-TIFA GM" and found.unit == "percent"
+
+
+def test_the_likeliest_number_is_the_answer_and_of_score_lists_what_is_above_one_half(items: Items, tmp_path: Path) -> None:
+    record = items.records[0]
+    count = record["questions"][0]["id"]
+    for shares, right in (((0.3, 0.2), 1), ((0.3, 0.31), 0), ((0.3, 0.3), 0)):
+        rest = tuple({"two": shares[0], "three": shares[1]}.get(name, 0.01) for name in NUMBERS)
+        found = GENEVAL2.score(items, Replies({(record["id"], 0): {count: Reply(None, None, probabilities=rest)}}))
+        assert found.fixed.columns["tifa"].value == 100 * right
+    path = tmp_path / "score_lists.json"
+    path.write_text(json.dumps([[0.3, 1, 1, 1, 0.6, 1], [1, 1]]))  # the mass of the other words is not told
+    said = GENEVAL2.read_evidence(path, items)
+    assert GENEVAL2.score(items, said).official.columns["tifa"].value == pytest.approx(100 * (5 / 6 + 1) / 2)
+    assert any("go by their order alone" in note.what for note in said.notes)
 
 
 def test_a_zero_makes_the_whole_prompt_zero(items: Items) -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from anyscene.benchmarks import read_dsg_answers, read_dsg_questions, score_dsg
+from anyscene.benchmarks import Items, load_benchmark
+from anyscene.benchmarks.dsg import prompt_scores
 from anyscene.scoring.agreement import agreement_share, cohen_kappa, compare_pairs, kendall_tau_b, pearson, spearman
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
+DSG = load_benchmark("dsg")
 MODELS = ("mini-dalle", "sd1dot1", "sd1dot5", "sd2dot1", "vq-diffusion")
 pytestmark = pytest.mark.skipif(not (DATA / "dsg").is_dir(), reason="the released ratings are not here")
 
@@ -30,14 +32,27 @@ def people() -> dict[tuple[str, str], float]:
 
 
 @lru_cache
+def questions() -> Items:
+    return DSG.import_items(DATA / "dsg" / "dsg-1k-anns.csv")
+
+
+def tifa160() -> list[str]:
+    return [record["id"] for record in questions().records if questions().extras[record["id"]]["category"] == "tifa"]
+
+
+@lru_cache
+def scored(judge: str, model: str) -> dict[str, np.ndarray]:
+    return prompt_scores(questions(), DSG.read_evidence(DATA / "dsg" / f"{judge}_dsg.csv", questions(), model=model))
+
+
+@lru_cache
 def rated(judge: str, column: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """(model, prompt, rating, score) of the 800 pictures of TIFA-160."""
-    prompts = [one for one in read_dsg_questions(DATA / "dsg" / "dsg-1k-anns.csv") if one.category == "tifa"]
+    place = {record["id"]: at for at, record in enumerate(questions().records)}
     rows = []
-    for place, model in enumerate(MODELS):
-        found = score_dsg(prompts, read_dsg_answers(DATA / "dsg" / f"{judge}_dsg.csv", model))
-        for prompt, (id, value) in enumerate(zip(found.prompts, found.by_prompt[column], strict=True)):
-            rows.append((place, prompt, people()[model, id], value))
+    for number, model in enumerate(MODELS):
+        found = scored(judge, model)[column]
+        rows += [(number, prompt, people()[model, id], found[place[id]]) for prompt, id in enumerate(tifa160())]
     columns = np.array(rows).T
     return columns[0].astype(np.int64), columns[1].astype(np.int64), columns[2], columns[3]
 
@@ -105,15 +120,11 @@ def test_two_crowds_agree_on_the_same_pictures() -> None:
 
 
 def test_judges_agree_as_measured() -> None:
-    kinds = {(p.id, q.id): q.broad for p in read_dsg_questions(DATA / "dsg" / "dsg-1k-anns.csv") for q in p.questions}
-    said = [
-        {
-            (item, number): text == "yes"
-            for item, own in read_dsg_answers(DATA / "dsg" / f"{judge}_dsg.csv", "sd2dot1").by_item.items()
-            for number, text in own.items()
-        }
-        for judge in ("pali17b", "mplug")
-    ]
+    kinds = {(id, number): one["broad"] for id, extra in questions().extras.items() for number, one in extra["questions"].items()}
+    said = []
+    for judge in ("pali17b", "mplug"):
+        found = DSG.read_evidence(DATA / "dsg" / f"{judge}_dsg.csv", questions(), model="sd2dot1")
+        said.append({(id, number): one.text == "yes" for (id, _), own in found.by_media.items() for number, one in own.items()})
     shared = sorted(set(said[0]) & set(said[1]))
     verdicts = np.array([[own[key] for key in shared] for own in said], dtype=float)
     assert len(shared) == 8174
@@ -126,8 +137,7 @@ def test_judges_agree_as_measured() -> None:
 @pytest.mark.parametrize(("judge", "mean"), [("pali17b", 0.56), ("mplug", 0.74)])
 def test_judges_say_yes_to_pictures_that_people_reject(judge: str, mean: float) -> None:
     _, prompt, rating, score = rated(judge, "library")
-    with open(DATA / "dsg" / "dsg-1k-anns.csv", newline="") as file:
-        ids = list(dict.fromkeys(row["item_id"] for row in csv.DictReader(file) if "tifa" in row["item_id"]))
+    ids = tifa160()
     bad = (rating <= 2) & (prompt != ids.index("tifa160_134"))  # that one has no answers
     assert bad.sum() == 31 and round(float(score[bad].mean()), 2) == mean
 
@@ -135,8 +145,7 @@ def test_judges_say_yes_to_pictures_that_people_reject(judge: str, mean: float) 
 @pytest.mark.parametrize(("judge", "right", "tied", "wrong"), [("pali17b", 46.9, 44.1, 9.0), ("mplug", 30.1, 60.5, 9.4)])
 def test_hard_answers_tie_on_half_of_the_pairs_that_people_tell_apart(judge: str, right: float, tied: float, wrong: float) -> None:
     _, prompt, rating, score = rated(judge, "library")
-    with open(DATA / "dsg" / "dsg-1k-anns.csv", newline="") as file:
-        ids = list(dict.fromkeys(row["item_id"] for row in csv.DictReader(file) if "tifa" in row["item_id"]))
+    ids = tifa160()
     asked = prompt != ids.index("tifa160_134")
     pairs = compare_pairs(prompt[asked], rating[asked], score[asked], 0.5)
     assert pairs is not None and pairs.n == 778
@@ -154,3 +163,12 @@ def test_people_rank_the_models_and_the_judges_do_not_follow() -> None:
         _, _, _, score = rated(judge, "library")
         systems = [float(score[model == place].mean()) for place in range(5)]
         assert np.argsort(systems).tolist().index(2) <= 1  # SD1.5, second best to people, is last or next to it
+        assert (spearman(systems, [float(np.mean(ratings[name])) for name in MODELS]) or 0) == pytest.approx(0.3, abs=0.2)
+
+
+def test_as_many_people_rated_as_the_release_says() -> None:
+    raters: Counter[tuple[str, str]] = Counter()
+    with open(DATA / "dsg" / "tifa160-likert-anns.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            raters[row["t2i_model"], row["item_id"]] += 1
+    assert raters.total() == 3995 and Counter(raters.values()) == {5: 796, 4: 3, 3: 1}

@@ -14,43 +14,32 @@ from anyscene.benchmarks.benchmark import (
     benchmark_names,
     load_benchmark,
 )
-from anyscene.benchmarks.dsg import DsgAnswers, DsgPrompt, DsgQuestion, DsgScores, read_dsg_answers, read_dsg_questions, score_dsg
 from anyscene.benchmarks.folders import import_benchmark, read_items, write_items
 from anyscene.benchmarks.results import read_result, result_document, write_result
 from anyscene.benchmarks.running import items_of, judge_benchmark, paint_benchmark, replies_of_run, score_benchmark_run
-from anyscene.benchmarks.tifa import TifaScores, score_tifa
 
 __all__ = [
     "About",
     "Benchmark",
     "BenchmarkResult",
     "Counts",
-    "DsgAnswers",
-    "DsgPrompt",
-    "DsgQuestion",
-    "DsgScores",
     "Fault",
     "Items",
     "Note",
     "Numbers",
     "Replies",
     "Reply",
-    "TifaScores",
     "benchmark_names",
     "import_benchmark",
     "items_of",
     "judge_benchmark",
     "load_benchmark",
     "paint_benchmark",
-    "read_dsg_answers",
-    "read_dsg_questions",
     "read_items",
     "read_result",
     "replies_of_run",
     "result_document",
     "score_benchmark_run",
-    "score_dsg",
-    "score_tifa",
     "write_items",
     "write_result",
 ]

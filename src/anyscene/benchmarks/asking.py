@@ -12,14 +12,26 @@ from typing import Any
 
 import numpy as np
 
-from anyscene.benchmarks.benchmark import Counts, Items, Note, Replies, Reply
+from anyscene.benchmarks.benchmark import About, Counts, Items, Note, Replies, Reply
 from anyscene.errors import RecordError
 from anyscene.judges.prompts import parse_yes_no
 from anyscene.scoring.question_bank import Bools, Floats, Ints
 from anyscene.scoring.scores import mean_by
 from anyscene.scoring.statistics import LEVEL, Estimate, Mean, bootstrap
 
-__all__ = ["PERCENT", "Sheet", "count_replies", "estimates", "exact_yes", "fixed_yes", "item_means", "part", "part_note", "scaled", "sheet"]
+__all__ = [
+    "PERCENT",
+    "Sheet",
+    "count_replies",
+    "estimates",
+    "exact_yes",
+    "fixed_yes",
+    "item_means",
+    "part",
+    "part_notes",
+    "scaled",
+    "sheet",
+]
 
 PERCENT = 100.0
 
@@ -59,11 +71,11 @@ class Sheet:
         return mean_by(self.media, values, len(self.item))
 
     def all_right(self) -> Floats:
-        """``(media,)`` 1 if every question about a picture is answered right, else 0; NaN where one is missing."""
+        """``(media,)`` 1 if every question about a picture is answered right, 0 if one is not; NaN where it hangs on what is missing."""
         size = len(self.item)
         asked, right = np.bincount(self.media, minlength=size), np.bincount(self.media, self.credit == 1, size)
-        lost = np.bincount(self.media, np.isnan(self.credit), size)
-        return np.where((asked > 0) & (lost == 0), (asked == right).astype(np.float64), np.nan)
+        wrong = np.bincount(self.media, self.credit < 1, size)  # NaN is neither
+        return np.where(wrong > 0, 0.0, np.where((asked > 0) & (asked == right), 1.0, np.nan))
 
 
 def sheet(
@@ -207,13 +219,12 @@ def count_replies(items: Items, replies: Replies, known: Callable[[Mapping[str, 
     )
 
 
-def part_note(counts: Counts) -> tuple[Note, ...]:
-    """Says that a number is not of the whole benchmark."""
-    if counts.media_found == counts.media:
-        return ()
-    return (
-        Note(
-            "pictures have no answers: the number is of a part of the benchmark",
-            counts.media - counts.media_found,
-        ),
-    )
+def part_notes(about: About, replies: Replies, counts: Counts) -> list[Note]:
+    """Says that a number is not of the whole benchmark, or of fewer pictures of each item than it asks for."""
+    found = []
+    if counts.media_found < counts.media:
+        lost = counts.media - counts.media_found
+        found.append(Note("pictures have no answers: the number is of a part of the benchmark", lost))
+    if replies.samples < about.samples:
+        found.append(Note(f"pictures of each item were looked at; the benchmark asks for {about.samples}", replies.samples))
+    return found

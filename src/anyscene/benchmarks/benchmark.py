@@ -19,15 +19,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
+from anyscene.benchmarks.reading import field as field_of
 from anyscene.errors import SpecError
-from anyscene.scoring.statistics import Estimate
+from anyscene.scoring.statistics import LEVEL, Estimate
 
 __all__ = [
-    "COMPATS",
+    "MAX_SAMPLES",
     "About",
     "Benchmark",
     "BenchmarkResult",
     "Counts",
+    "Evidence",
     "Fault",
     "Items",
     "Note",
@@ -39,15 +41,17 @@ __all__ = [
     "load_benchmark",
     "make_record",
     "record_id_of",
+    "result_of",
 ]
 
-COMPATS = ("official", "fixed")
+MAX_SAMPLES = 1_000
+"""Pictures of one item that evidence may tell of."""
 _TABLE = {
     "dpg": "anyscene.benchmarks.dpg:DPG",
     "geneval": "anyscene.benchmarks.geneval:GENEVAL",
     "geneval2": "anyscene.benchmarks.geneval2:GENEVAL2",
     "tifa": "anyscene.benchmarks.tifa:TIFA",
-    "dsg": "anyscene.benchmarks.dsg_benchmark:DSG",
+    "dsg": "anyscene.benchmarks.dsg:DSG",
     "t2i-compbench": "anyscene.benchmarks.t2i_compbench:T2I_COMPBENCH",
     "genai-bench": "anyscene.benchmarks.genai_bench:GENAI_BENCH",
     "conceptmix": "anyscene.benchmarks.conceptmix:CONCEPTMIX",
@@ -69,6 +73,7 @@ class About:
         home: where its files are found: owner and name of the repository, or the data set's.
         files: what the user gives to the importer, in words.
         evidence: what its scorer takes, the official kind first: ``answers``, ``detections``, ``scores``.
+        stored: the files that `read_evidence` takes, in words.
         layouts: names of the output folders that are read for it, see `layouts`.
         samples: pictures that it asks for, for each item.
         modality: ``image`` or ``video``.
@@ -82,6 +87,7 @@ class About:
     home: str
     files: str
     evidence: tuple[str, ...]
+    stored: str
     layouts: tuple[str, ...]
     samples: int
     modality: str
@@ -102,6 +108,16 @@ class Note:
     what: str
     count: int
     examples: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, value: object, where: str) -> Note:
+        """A note from what `dataclasses.asdict` made of one.
+
+        Raises:
+            RecordError: it is none.
+        """
+        examples = field_of(value, "examples", list, where)
+        return cls(field_of(value, "what", str, where), field_of(value, "count", int, where), tuple(map(str, examples)))
 
     def line(self) -> str:
         """One line for the user."""
@@ -298,6 +314,72 @@ class BenchmarkResult:
             "notes": [one.line() for one in self.notes],
             "items_digest": self.items_digest,
         }
+
+
+class Evidence(Protocol):
+    """What any evidence says of itself."""
+
+    @property
+    def model(self) -> str:
+        """Whose pictures."""
+        ...
+
+    @property
+    def judge(self) -> str:
+        """Who answered, or what detected."""
+        ...
+
+    @property
+    def notes(self) -> Sequence[Note]:
+        """What its reader repaired, dropped or did not know."""
+        ...
+
+
+def result_of(
+    about: About,
+    items: Items,
+    evidence: Evidence,
+    official: Numbers,
+    fixed: Numbers,
+    *,
+    headline: str,
+    unit: str,
+    faults: Sequence[Fault],
+    counts: Counts,
+    notes: Sequence[Note],
+    judge_note: str,
+) -> BenchmarkResult:
+    """Both readings as a result, with what the benchmark and the evidence say of themselves.
+
+    Args:
+        about: the benchmark.
+        items: that were scored.
+        evidence: that they were scored by; its notes come last.
+        official: with the faults of the released code.
+        fixed: without them.
+        headline: what the first number is called.
+        unit: ``percent`` or ``fraction``.
+        faults: each with its effect on the headline.
+        counts: what was there.
+        notes: what else is to be said.
+        judge_note: how the judge differs from the official one; empty where it is the same.
+    """
+    return BenchmarkResult(
+        benchmark=about.name,
+        model=evidence.model,
+        judge=evidence.judge,
+        official_judge=about.official_judge,
+        judge_note=judge_note,
+        headline=headline,
+        unit=unit,
+        level=LEVEL,
+        official=official,
+        fixed=fixed,
+        faults=faults,
+        counts=counts,
+        notes=[*notes, *evidence.notes],
+        items_digest=items.digest,
+    )
 
 
 class Benchmark(Protocol):

@@ -1,10 +1,11 @@
 """What a detector found in pictures, as evidence: boxes with names, scores and perhaps colours, one line of a file for each picture.
 
-    {"item": "00012", "sample": 0, "width": 512, "height": 512, "detector": "facebook/mask2former-swin-small-coco-instance",
+    {"item": "00012", "prompt": "a photo of a bench", "sample": 0, "width": 512, "height": 512, "detector": "facebook/mask2former-...",
      "boxes": [{"name": "bench", "score": 0.98, "box": [12.0, 40.5, 300.0, 480.0], "color": "green"}]}
 
-Coordinates are pixels from the upper left corner: left, top, right, bottom. A picture that was looked at and holds nothing has an empty
-list; a picture without a line is missing.
+A line may name its prompt; then it must be that of its item, so that boxes never go to another prompt of the same number. Coordinates
+are pixels from the upper left corner: left, top, right, bottom. A picture that was looked at and holds nothing has an empty list; a picture
+without a line is missing.
 """
 
 from __future__ import annotations
@@ -16,14 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anyscene.benchmarks.benchmark import Items, Note
+from anyscene.benchmarks.answer_files import chosen_model
+from anyscene.benchmarks.benchmark import MAX_SAMPLES, Items, Note
 from anyscene.benchmarks.reading import field, json_lines
-from anyscene.errors import RecordError, SpecError
+from anyscene.errors import RecordError
 from anyscene.runs import write_atomic
 
 __all__ = ["Box", "Detections", "Seen", "best_first", "iou", "read_detections", "write_detections"]
-
-MAX_SAMPLES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +133,9 @@ def read_detections(path: Path, items: Items, samples: int, model: str | None = 
     """
     own = {str(record["id"]): str(record["id"]) for record in items.records}
     own |= {str(items.extras[id]["item_id"]): id for id in own if "item_id" in items.extras.get(id, {})}
+    prompts = {str(record["id"]): str(record["caption"]) for record in items.records}
     rows = json_lines(path)
-    models = {str(row.get("model", "")) for _, row in rows if isinstance(row, dict)}
-    if model is None and len(models) > 1:
-        raise SpecError(f"{path}: which model is to be scored? the file has {', '.join(sorted(models))}")
-    if model is not None and models != {""} and model not in models:
-        raise SpecError(f"{path}: nothing about {model!r}; the file has {', '.join(sorted(models))}")
+    name = chosen_model(path, {_model(row) for _, row in rows}, model)
     by_media: dict[tuple[str, int], Seen] = {}
     detectors: dict[str, None] = {}
     unknown: list[str] = []
@@ -146,7 +143,7 @@ def read_detections(path: Path, items: Items, samples: int, model: str | None = 
     for line, row in rows:
         where = f"{path}, line {line}"
         item = str(field(row, "item", str, where))
-        if model is not None and row.get("model", model) != model:
+        if name != (_model(row) or name):
             continue
         sample = row.get("sample", 0)
         if isinstance(sample, bool) or not isinstance(sample, int) or not 0 <= sample < MAX_SAMPLES:
@@ -156,6 +153,9 @@ def read_detections(path: Path, items: Items, samples: int, model: str | None = 
         if item not in own:
             unknown.append(f"line {line}")
             continue
+        prompt = field(row, "prompt", str, where) if "prompt" in row else None
+        if prompt is not None and " ".join(prompt.split()) != " ".join(prompts[own[item]].split()):
+            raise RecordError(f"{where}: {item} is {prompt[:60]!r} there, and {prompts[own[item]][:60]!r} in the benchmark's file")
         key = (own[item], sample)
         if key in by_media:
             if by_media[key] != seen:
@@ -165,7 +165,7 @@ def read_detections(path: Path, items: Items, samples: int, model: str | None = 
     notes = [Note("lines about items that are not in the benchmark", len(unknown), tuple(unknown[:3]))] if unknown else []
     notes += [Note("lines that repeat another one", repeated)] if repeated else []
     most = max((sample for _, sample in by_media), default=0) + 1
-    return Detections(by_media, model or next(iter(models), ""), ", ".join(filter(None, detectors)), max(samples, most), tuple(notes))
+    return Detections(by_media, name, ", ".join(filter(None, detectors)), max(samples, most), tuple(notes))
 
 
 def write_detections(path: Path, detections: Detections, items: Items) -> None:
@@ -175,8 +175,9 @@ def write_detections(path: Path, detections: Detections, items: Items) -> None:
         RunError: it cannot be written.
     """
     lines = []
+    prompts = {str(record["id"]): str(record["caption"]) for record in items.records}
     for (id, sample), seen in detections.by_media.items():
-        row: dict[str, Any] = {"item": items.extras.get(id, {}).get("item_id", id), "sample": sample}
+        row: dict[str, Any] = {"item": items.extras[id].get("item_id", id), "prompt": prompts[id], "sample": sample}
         row |= {"model": detections.model} if detections.model else {}
         row |= {"detector": detections.judge} if detections.judge else {}
         row |= {"width": seen.size[0], "height": seen.size[1]} if seen.size else {}
@@ -206,6 +207,11 @@ def make_box(name: object, score: object, corners: object, color: object, where:
     if not 0 <= value <= 1 + 1e-6 or far < left or low < top:
         raise RecordError(f"{where}: a box of score {value:g} at {corners}; a score is 0 to 1, a box is left, top, right, bottom")
     return Box(name, value, left, top, far, low, color)
+
+
+def _model(row: object) -> str:
+    named = row.get("model", "") if isinstance(row, Mapping) else ""
+    return named if isinstance(named, str) else json.dumps(named)
 
 
 def _box(value: object, where: str) -> Box:

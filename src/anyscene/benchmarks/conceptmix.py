@@ -8,18 +8,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from anyscene.benchmarks.answer_files import read_answer_rows
-from anyscene.benchmarks.asking import PERCENT, Sheet, count_replies, estimates, fixed_yes, item_means, part, part_note, scaled, sheet
-from anyscene.benchmarks.benchmark import About, BenchmarkResult, Fault, Items, Note, Numbers, Replies, Reply, make_record
-from anyscene.benchmarks.reading import field, json_value
+from anyscene.benchmarks.asking import PERCENT, Sheet, count_replies, estimates, fixed_yes, item_means, part, part_notes, scaled, sheet
+from anyscene.benchmarks.benchmark import About, BenchmarkResult, Fault, Items, Note, Numbers, Replies, Reply, make_record, result_of
+from anyscene.benchmarks.reading import MAX_CHARS, field, json_value
 from anyscene.errors import RecordError
 from anyscene.scoring.question_bank import Floats
-from anyscene.scoring.statistics import LEVEL, NOTHING, Mean, bootstrap
+from anyscene.scoring.statistics import NOTHING, Mean, bootstrap
 
 __all__ = ["CONCEPTMIX", "ConceptMixBench"]
 
@@ -33,6 +34,7 @@ ABOUT = About(
     home="princetonvisualai/ConceptMix",
     files="the folder sentence_collection with 300_sentences_k=1.json to 300_sentences_k=7.json, or one of these files",
     evidence=("answers",),
+    stored="a CSV file with item_id (k3-17), question_id, answer",
     layouts=("stems",),
     samples=1,
     modality="image",
@@ -55,7 +57,7 @@ class ConceptMixBench:
         files = sorted(one for one in path.iterdir() if _FILE.fullmatch(one.name)) if path.is_dir() else [path]
         if not files:
             raise RecordError(f"{path}: there is no file 300_sentences_k=1.json to 300_sentences_k={LARGEST_K}.json")
-        records: list[dict[str, Any]] = []
+        records: dict[str, dict[str, Any]] = {}
         extras: dict[str, dict[str, Any]] = {}
         notes: dict[str, list[str]] = {}
         for file in files:
@@ -72,8 +74,8 @@ class ConceptMixBench:
             found.insert(
                 0, Note(f"prompts are in the files ({shown}); the release has {PER_K} of each k from 1 to {LARGEST_K}", len(records))
             )
-        order = sorted(range(len(records)), key=lambda at: (extras[records[at]["id"]]["k"], extras[records[at]["id"]]["index"]))
-        return Items(ABOUT.name, tuple({**records[at], "index": place} for place, at in enumerate(order)), extras, tuple(found))
+        order = sorted(records, key=lambda id: (extras[id]["k"], extras[id]["index"]))
+        return Items(ABOUT.name, tuple({**records[id], "index": place} for place, id in enumerate(order)), extras, tuple(found))
 
     def read_evidence(self, path: Path, items: Items, *, model: str | None = None) -> Replies:
         """Answers as a CSV file of `read_answer_rows`; items are called ``k3-17``, questions are numbered from 1, empty ones included.
@@ -82,7 +84,7 @@ class ConceptMixBench:
             RecordError: it cannot be read; the message names the line.
             SpecError: the model is not in it, or none is named and there are several.
         """
-        return read_answer_rows(path, items, model, id_of=lambda number: f"q{number}")
+        return read_answer_rows(path, items, model)
 
     def score(self, items: Items, evidence: Replies, *, seed: int = 0) -> BenchmarkResult:
         """Both readings.
@@ -98,7 +100,8 @@ class ConceptMixBench:
         fixed_sheet = sheet(items, evidence, lambda _, reply: fixed_yes(reply))
         fixed = _numbers(items, fixed_sheet, "fixed", seed)
         official = _numbers(items, sheet(items, evidence, _official), "official", seed)
-        counts = count_replies(items, evidence, lambda _, reply: not math.isnan(fixed_yes(reply)), fixed.headline.n)
+        scored = Mean.of(_scores(items, fixed_sheet)[0]).n
+        counts = count_replies(items, evidence, lambda _, reply: not math.isnan(fixed_yes(reply)), scored)
         headline = official.headline.value
 
         def effect(*, cased: bool, zeros: bool) -> float | None:
@@ -107,17 +110,14 @@ class ConceptMixBench:
             )
             return None if headline is None or math.isnan(mended) else headline - mended
 
-        return BenchmarkResult(
-            benchmark=ABOUT.name,
-            model=evidence.model,
-            judge=evidence.judge,
-            official_judge=ABOUT.official_judge,
-            judge_note="" if "gpt-4o-2024-05-13" in evidence.judge.casefold() else ABOUT.judge_note,
+        return result_of(
+            ABOUT,
+            items,
+            evidence,
+            official,
+            fixed,
             headline="all correct, mean over k",
             unit="percent",
-            level=LEVEL,
-            official=official,
-            fixed=fixed,
             faults=[
                 Fault("cased-yes", "Only 'Yes' with a capital letter counts; 'yes' is a no.", effect(cased=False, zeros=True)),
                 Fault(
@@ -127,16 +127,23 @@ class ConceptMixBench:
                 ),
             ],
             counts=counts,
-            notes=[*part_note(counts), *evidence.notes],
-            items_digest=items.digest,
+            notes=[*part_notes(ABOUT, evidence, counts), *_silent(items, fixed)],
+            judge_note="" if "gpt-4o-2024-05-13" in evidence.judge.casefold() else ABOUT.judge_note,
         )
+
+
+def _silent(items: Items, fixed: Numbers) -> list[Note]:
+    """Says of which k no picture has been judged."""
+    lost = [f"k={k}" for k in sorted(set(_ks(items))) if str(k) not in fixed.by["k"]]
+    what = "kinds of prompts have no picture whose verdict is known, so there is no fixed mean over k"
+    return [Note(what, len(lost), tuple(lost[:3]))] if lost else []
 
 
 def _add(
     entry: object,
     where: str,
     k: int | None,
-    records: list[dict[str, Any]],
+    records: dict[str, dict[str, Any]],
     extras: dict[str, dict[str, Any]],
     notes: dict[str, list[str]],
 ) -> None:
@@ -145,30 +152,33 @@ def _add(
     sentence, given = field(entry, "sentence", str, where).strip(), field(entry, "question", list, where)
     if not sentence or number < 0:
         raise RecordError(f"{where}: an empty sentence, or an index below 0")
-    if not all(isinstance(one, str) for one in given):
-        raise RecordError(f"{where}: question must be a list of texts")
+    if not all(isinstance(one, str) and len(one) <= MAX_CHARS for one in given):
+        raise RecordError(f"{where}: question must be a list of texts of at most {MAX_CHARS:,} letters")
     texts = {f"q{place}": one.strip() for place, one in enumerate(given, 1) if one.strip()}
     if not texts:
         raise RecordError(f"{where}: no question")
     if len(texts) < len(given):
         notes.setdefault("empty questions, left out", []).append(where.rpartition(", ")[2])
-    skills = [str(one) for one in entry.get("skills", [])] if isinstance(entry, Mapping) and isinstance(entry.get("skills"), list) else []
+    skills = _texts(entry, "skills")
     k = k if k is not None else len(skills)
     if not 1 <= k <= LARGEST_K:
         raise RecordError(f"{where}: k is not known; call the file 300_sentences_k=3.json, or give as many skills")
     item = f"k{k}-{number}"
     questions = [{"id": id, "kind": "attribute", "form": "yes_no", "text": text, "answer": "yes"} for id, text in texts.items()]
-    record = make_record(ABOUT.name, item, len(records), sentence, questions, complexity=k + 1)
-    categories = entry.get("categories") if isinstance(entry, Mapping) else None
-    extra = {"item_id": item, "k": k, "index": number, "skills": skills, "categories": categories if isinstance(categories, list) else []}
-    if item in extras:
-        old = next(one for one in records if one["id"] == item)
-        if {**old, "index": 0} != {**record, "index": 0}:
+    record = make_record(ABOUT.name, item, 0, sentence, questions, complexity=k + 1)
+    if item in records:
+        if records[item] != record:
             raise RecordError(f"{where}: another prompt with the index {number} and k={k} stands before")
         notes.setdefault("entries that repeat another one, left out", []).append(where.rpartition(", ")[2])
         return
-    records.append(record)
-    extras[item] = extra
+    records[item] = record
+    extras[item] = {"item_id": item, "k": k, "index": number, "skills": skills, "categories": _texts(entry, "categories")}
+
+
+def _texts(entry: object, name: str) -> list[str]:
+    """A list of texts that an entry may have; none where it has something else."""
+    found = entry.get(name) if isinstance(entry, Mapping) else None
+    return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
 
 
 def _official(question: Mapping[str, Any], reply: Reply | None, *, cased: bool = True, zeros: bool = True) -> float:
@@ -204,7 +214,9 @@ def _numbers(items: Items, lined: Sheet, compat: str, seed: int) -> Numbers:
     found = estimates(
         {**{f"k\0{k}": mean for k, mean in by_k.items()}, **{f"q\0{k}": mean for k, mean in shares.items() if mean.n}}, seed=seed
     )
-    whole = bootstrap({"": [(1 / len(by_k), mean) for mean in by_k.values()]}, seed=seed)[""] if by_k else NOTHING
+    complete = compat == "official" or len(by_k) == len(set(ks.tolist()))
+    whole = bootstrap({"": [(1 / len(by_k), mean) for mean in by_k.values()]}, seed=seed)[""] if by_k and complete else NOTHING
+    whole = replace(whole, n=right.n)  # of a mean of means the bootstrap tells the smallest number
     columns = estimates({"questions": share}, seed=seed)
     by = {"k": {k: found[f"k\0{k}"] for k in by_k}, "questions of k": {k: found[f"q\0{k}"] for k in shares if f"q\0{k}" in found}}
     return Numbers(compat, scaled(whole), columns, by)

@@ -16,25 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from anyscene.benchmarks.answer_files import read_answer_rows
-from anyscene.benchmarks.asking import (
-    Sheet,
-    count_replies,
-    estimates,
-    exact_yes,
-    fixed_yes,
-    item_means,
-    part_note,
-    sheet,
-)
-from anyscene.benchmarks.benchmark import About, BenchmarkResult, Fault, Items, Note, Numbers, Replies, Reply
-from anyscene.benchmarks.dsg import parents_of
-from anyscene.benchmarks.propositions import read_propositions
+from anyscene.benchmarks.answer_files import read_answer_rows, reader_notes
+from anyscene.benchmarks.asking import Sheet, count_replies, estimates, exact_yes, fixed_yes, item_means, part_notes, sheet
+from anyscene.benchmarks.benchmark import About, BenchmarkResult, Fault, Items, Note, Numbers, Replies, Reply, result_of
+from anyscene.benchmarks.propositions import parents_of, read_propositions
 from anyscene.benchmarks.reading import text_lines
 from anyscene.errors import RecordError
 from anyscene.scoring.question_bank import Floats
 from anyscene.scoring.scores import fixpoint, in_place, library
-from anyscene.scoring.statistics import LEVEL, Mean
+from anyscene.scoring.statistics import Mean
 
 __all__ = ["DPG", "DpgBench"]
 
@@ -42,7 +32,7 @@ ITEMS = 1_065
 FIRST_ROW = ("partiprompts97", "q1")
 """Of the released file; a copy in another order is read as the released one."""
 SAMPLES = 4
-_DETAIL = re.compile(r"(.*), \((\d+), (\d+), (\d+), (\d+)\), (.*)")
+_DETAIL = re.compile(r"(.*), \((\d{1,6}), (\d{1,6}), (\d{1,6}), (\d{1,6})\), (.*)")
 _CATEGORY = re.compile(r"\s*([^(]*?)\s*(?:\(|\Z)")
 
 ABOUT = About(
@@ -52,6 +42,7 @@ ABOUT = About(
     home="TencentQQGYLab/ELLA",
     files="dpg_bench/dpg_bench.csv",
     evidence=("answers",),
+    stored="the _detail.txt of the released script, or a CSV file with item_id, question_id, answer",
     layouts=("dpg",),
     samples=SAMPLES,
     modality="image",
@@ -86,9 +77,9 @@ class DpgBench:
             RecordError: it cannot be read; the message names the line.
             SpecError: which model is not said.
         """
-        if path.suffix == ".txt":
+        if path.suffix.lower() == ".txt":
             return _read_detail(path, items, model or "")
-        return read_answer_rows(path, items, model, id_of=lambda number: f"q{number}")
+        return read_answer_rows(path, items, model)
 
     def score(self, items: Items, evidence: Replies, *, seed: int = 0) -> BenchmarkResult:
         """Both readings.
@@ -116,21 +107,18 @@ class DpgBench:
             {"": Mean.of(official), **{f"{level}\0{name}": mean for level, by in tiles.items() for name, mean in by.items()}}, seed=seed
         )
         counts = count_replies(items, evidence, lambda _, reply: not math.isnan(fixed_yes(reply)), means["in_place"].n)
-        return BenchmarkResult(
-            benchmark=ABOUT.name,
-            model=evidence.model,
-            judge=evidence.judge,
-            official_judge=ABOUT.official_judge,
-            judge_note="" if "mplug" in evidence.judge.casefold() else ABOUT.judge_note,
+        return result_of(
+            ABOUT,
+            items,
+            evidence,
+            Numbers("official", own[""], {}, _by(own)),
+            fixed,
             headline="DPG score",
             unit="percent",
-            level=LEVEL,
-            official=Numbers("official", own[""], {}, _by(own)),
-            fixed=fixed,
             faults=_faults(items, evidence, official),
             counts=counts,
-            notes=[*part_note(counts), *_dropped(items, official, evidence), *evidence.notes],
-            items_digest=items.digest,
+            notes=[*part_notes(ABOUT, evidence, counts), *_dropped(items, official, evidence)],
+            judge_note="" if "mplug" in evidence.judge.casefold() else ABOUT.judge_note,
         )
 
 
@@ -255,38 +243,38 @@ def _dropped(items: Items, official: Floats, replies: Replies) -> list[Note]:
 
 
 def _read_detail(path: Path, items: Items, model: str) -> Replies:
-    """The file of answers that the released script writes: ``path, (left, top, right, bottom), question, answer`` a line."""
+    """The file of answers that the released script writes: ``path, (left, top, right, bottom), question, answer`` a line.
+
+    The script goes on at the end of a file that is there: run twice, it leaves every line twice.
+    """
     records = items.by_item_id()
-    by_picture: dict[str, dict[tuple[int, int, int, int], list[str]]] = {}
-    unknown = 0
+    by_tile: dict[str, dict[tuple[int, int], dict[str, str]]] = {}
+    unknown = repeated = 0
     for number, line in text_lines(path):
         found = _DETAIL.fullmatch(line)
         if not found:
             raise RecordError(f"{path}, line {number}: not 'path, (left, top, right, bottom), question, answer': {line[:60]!r}")
         item = re.split(r"[/\\]", found[1])[-1].split(".")[0]
-        if item not in records:
+        asked = [one["text"] for one in records[item]["questions"]] if item in records else []
+        # an answer may hold a comma: the question is the longest one that the line begins with
+        question = max((text for text in asked if found[6].startswith(text + ",")), key=len, default=None)
+        if question is None:
             unknown += 1
             continue
-        crop = (int(found[2]), int(found[3]), int(found[4]), int(found[5]))
-        by_picture.setdefault(item, {}).setdefault(crop, []).append(found[6])
+        answer = found[6][len(question) + 1 :].strip()
+        own = by_tile.setdefault(item, {}).setdefault((int(found[3]), int(found[2])), {})
+        repeated += question in own and asked.count(question) == 1
+        if own.setdefault(question, answer) != answer:
+            raise RecordError(
+                f"{path}, line {number}: {item} has another answer to {question[:60]!r} in an earlier line; keep the lines of one run"
+            )
     by_media: dict[tuple[str, int], dict[str, Reply]] = {}
-    samples = 1
-    for item, tiles in by_picture.items():
-        record = records[item]
-        for sample, crop in enumerate(sorted(tiles, key=lambda one: (one[1], one[0]))):
-            samples = max(samples, sample + 1)
-            open_ones = [(one["id"], one["text"]) for one in record["questions"]]
-            own = by_media.setdefault((record["id"], sample), {})
-            for text in tiles[crop]:  # an answer may hold a comma: the question is the one that the line begins with
-                known = [one for one in open_ones if text.startswith(one[1] + ",")]
-                match = max(known, key=lambda one: len(one[1]), default=None)
-                if match is None:
-                    unknown += 1
-                    continue
-                open_ones.remove(match)
-                own[match[0]] = Reply(text[len(match[1]) + 1 :].strip())
-    notes = (Note("answers are to no question of the benchmark", unknown),) if unknown else ()
-    return Replies(by_media, model, "mplug-large", samples, notes)
+    for item, tiles in by_tile.items():
+        for sample, (_, own) in enumerate(sorted(tiles.items())):
+            said = {one["id"]: Reply(own[one["text"]]) for one in records[item]["questions"] if one["text"] in own}
+            by_media[records[item]["id"], sample] = said
+    samples = max((sample for _, sample in by_media), default=0) + 1
+    return Replies(by_media, model, "mplug-large", samples, reader_notes(unknown, repeated))
 
 
 DPG = DpgBench()

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from importlib import import_module
 from typing import Any
 
-from anyscene.benchmarks.benchmark import Note, Replies, Reply
+from anyscene.benchmarks.benchmark import MAX_SAMPLES, Note, Replies, Reply
 from anyscene.benchmarks.reading import field
 from anyscene.errors import RecordError
 from anyscene.judges.protocol import STATUSES
@@ -110,8 +110,7 @@ def _replies_from_json(given: Mapping[str, Any], where: str) -> Replies:
             if type(value) not in (int, float) or not 0 <= value <= 1 + 1e-6:
                 raise RecordError(f"{place}: {str(value)[:40]} is no probability")
         own[question] = Reply(text, p_yes[0] if p_yes else None, status, tuple(shares), mapped)
-    notes = tuple(
-        Note(field(one, "what", str, where), field(one, "count", int, where), tuple(field(one, "examples", list, where)))
-        for one in field(given, "notes", list, where)
-    )
+    notes = tuple(Note.read(one, where) for one in field(given, "notes", list, where))
+    if not 1 <= samples <= MAX_SAMPLES or any(not 0 <= sample < samples for _, sample in by_media):
+        raise RecordError(f"{where}: {samples:,} samples of each item, and pictures of others; there are 1 to {MAX_SAMPLES:,}")
     return Replies(by_media, field(given, "model", str, where), field(given, "judge", str, where), samples, notes)

@@ -127,7 +127,7 @@ def read_items(folder: Path) -> Items:
         value["benchmark"],
         records,
         value["items"],
-        tuple(Note(one["what"], one["count"], tuple(one["examples"])) for one in value["notes"]),
+        tuple(Note.read(one, str(side)) for one in value["notes"]),
     )
     if set(items.extras) != {record["id"] for record in records} or items.digest != value["digest"]:
         raise RecordError(f"{folder}: its records are not those that {SIDE_FILE} was written for; import the benchmark again")

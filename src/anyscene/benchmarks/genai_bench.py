@@ -14,16 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from anyscene.benchmarks.answer_files import MAX_SAMPLES, chosen_model
-from anyscene.benchmarks.asking import Sheet, count_replies, estimates, part, part_note, sheet
-from anyscene.benchmarks.benchmark import About, BenchmarkResult, Fault, Items, Note, Numbers, Replies, Reply, make_record
-from anyscene.benchmarks.dsg import whole_number
-from anyscene.benchmarks.reading import csv_rows, field, json_value
+from anyscene.benchmarks.answer_files import read_answer_rows
+from anyscene.benchmarks.asking import Sheet, count_replies, estimates, part, part_notes, sheet
+from anyscene.benchmarks.benchmark import About, BenchmarkResult, Fault, Items, Note, Numbers, Replies, Reply, make_record, result_of
+from anyscene.benchmarks.reading import field, json_value, whole_number
 from anyscene.errors import RecordError
 from anyscene.judges.prompts import parse_yes_no
 from anyscene.scoring.question_bank import Bools, Floats
 from anyscene.scoring.scores import mean_by
-from anyscene.scoring.statistics import LEVEL, Estimate, Mean
+from anyscene.scoring.statistics import Estimate, Mean
 
 __all__ = ["GENAI_BENCH", "GenAiBench"]
 
@@ -38,6 +37,7 @@ ABOUT = About(
     home="BaiqiL/GenAI-Bench-1600 (data), linzhiqiu/t2v_metrics (code)",
     files=f"the folder with {PROMPTS} and {SKILLS}, or {PROMPTS} with the other beside it",
     evidence=("answers",),
+    stored="a CSV file with item_id, score",
     layouts=("stems",),
     samples=1,
     modality="image",
@@ -99,32 +99,23 @@ class GenAiBench:
             RecordError: it cannot be read; the message names the line.
             SpecError: the model is not in it, or none is named and there are several.
         """
-        rows = csv_rows(path, ("item_id", "score"))
-        column = "model" if "model" in rows[0][1] else None
-        name = chosen_model(path, [row.get("model", "") for _, row in rows], model)
-        known = {int(item): id for item, id in ((extra["item_id"], id) for id, extra in items.extras.items())}
-        by_media: dict[tuple[str, int], dict[str, Reply]] = {}
-        judges: dict[str, None] = {}
-        unknown = 0
-        samples = 1
-        for line, row in rows:
-            if column and row[column] != name:
-                continue
-            where = f"{path}, line {line}"
-            number, sample = whole_number(row["item_id"]), whole_number(row.get("sample") or "0")
-            if number is None or sample is None or not 0 <= sample < MAX_SAMPLES:
-                raise RecordError(f"{where}: item_id and sample must be whole numbers, not {row['item_id'][:20]!r}, {row.get('sample')!r}")
-            if number not in known:
-                unknown += 1
-                continue
-            reply = _score(row["score"], where)
-            own = by_media.setdefault((known[number], sample), {})
-            if own.setdefault("shows", reply) != reply:
-                raise RecordError(f"{where}: prompt {number} has another score in an earlier line; keep one of them")
-            samples = max(samples, sample + 1)
-            judges.setdefault(row.get("judge", ""))
-        notes = (Note("scores are of no prompt of the benchmark", unknown),) if unknown else ()
-        return Replies(by_media, name, ", ".join(one for one in judges if one) or path.stem, samples, notes)
+        known = {int(extra["item_id"]): str(extra["item_id"]) for extra in items.extras.values()}
+
+        def item_of(text: str, where: str) -> str:
+            number = whole_number(text)
+            if number is None:
+                raise RecordError(f"{where}: item_id {text[:40]!r} is no number of a prompt")
+            return known.get(number, "")
+
+        return read_answer_rows(
+            path,
+            items,
+            model,
+            columns=("item_id", "score"),
+            questions=lambda record, row, where: ("shows",),
+            reply=lambda row, where: _score(row["score"], where),
+            item_of=item_of,
+        )
 
     def score(self, items: Items, evidence: Replies, *, seed: int = 0) -> BenchmarkResult:
         """Both readings.
@@ -151,17 +142,14 @@ class GenAiBench:
             return None if headline is None or not other.n else headline - other.value
 
         counts = count_replies(items, evidence, lambda _, reply: not math.isnan(_value(reply)), fixed.headline.n)
-        return BenchmarkResult(
-            benchmark=ABOUT.name,
-            model=evidence.model,
-            judge=evidence.judge,
-            official_judge=ABOUT.official_judge,
-            judge_note="" if "flant5" in evidence.judge.casefold().replace("-", "") else ABOUT.judge_note,
+        return result_of(
+            ABOUT,
+            items,
+            evidence,
+            official,
+            fixed,
             headline="VQAScore, all",
             unit="fraction",
-            level=LEVEL,
-            official=official,
-            fixed=fixed,
             faults=[
                 Fault(
                     "untagged-prompts",
@@ -181,8 +169,8 @@ class GenAiBench:
                 ),
             ],
             counts=counts,
-            notes=[*part_note(counts), *evidence.notes],
-            items_digest=items.digest,
+            notes=part_notes(ABOUT, evidence, counts),
+            judge_note="" if "flant5" in evidence.judge.casefold().replace("-", "") else ABOUT.judge_note,
         )
 
 

@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 
 from anyscene.benchmarks.asking import fixed_yes, sheet
-from anyscene.benchmarks.benchmark import About, BenchmarkResult, Counts, Fault, Items, Note, Numbers, Replies, make_record
+from anyscene.benchmarks.benchmark import About, BenchmarkResult, Counts, Fault, Items, Note, Numbers, Replies, make_record, result_of
 from anyscene.benchmarks.boxes import Box, Detections, Seen, best_first, make_box, read_detections
-from anyscene.benchmarks.reading import field, json_lines, read_text
+from anyscene.benchmarks.reading import field, in_release_order, json_lines, read_text
 from anyscene.errors import RecordError
 from anyscene.language.english import takes_an
 from anyscene.scoring.question_bank import Bools, Floats, Ints
-from anyscene.scoring.statistics import LEVEL, Estimate, Mean, bootstrap
+from anyscene.scoring.statistics import Estimate, Mean, bootstrap
 
 __all__ = ["COLORS", "GENEVAL", "TAGS", "GenEval", "Verdict", "judge_picture", "relations_of"]
 
@@ -33,6 +33,8 @@ TAGS = ("single_object", "two_object", "counting", "colors", "position", "color_
 COLORS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white")
 RELATIONS = ("left of", "right of", "above", "below")
 ITEMS = 553
+ORDER = ("db13d3b9aa8c6628", "4de60dfc3c29f9d3")
+"""Beginnings of the digests of the released prompts, sorted and in their order."""
 SAMPLES = 4
 THRESHOLD = 0.3
 COUNTING_THRESHOLD = 0.9
@@ -53,6 +55,7 @@ ABOUT = About(
     home="djghosh13/geneval",
     files="prompts/evaluation_metadata.jsonl",
     evidence=("detections", "answers"),
+    stored="results.jsonl of the released script, or boxes as anyscene bench detect writes them",
     layouts=("geneval",),
     samples=SAMPLES,
     modality="image",
@@ -200,6 +203,7 @@ class GenEval:
                 repeated.append(f"line {line}")
                 continue
             rows[clean["prompt"]] = (line, clean)
+        in_release_order(path, list(rows), *ORDER)
         records, extras = [], {}
         for index, (_, row) in enumerate(rows.values()):
             record, extra = _item(index, row)
@@ -235,7 +239,8 @@ class GenEval:
         """
         verdicts, any_boxes, notes = _verdicts(items, evidence)
         if not verdicts:
-            raise RecordError(f"none of the {len(evidence.by_media):,} pictures is of these {len(items.records):,} items of {ABOUT.name}")
+            what = "; ".join(note.line() for note in notes) or f"none is of these {len(items.records):,} items of {ABOUT.name}"
+            raise RecordError(f"no verdict on any of the {len(evidence.by_media):,} pictures: {what}")
         table = _Table.of(items, verdicts)
         official, fixed = table.official(), table.fixed()
         terms = {
@@ -253,26 +258,18 @@ class GenEval:
             found[name] = replace(found[name], n=scored) if name in found else Estimate(None, None, None, 0)
         shared = {name.partition("\0")[2]: one for name, one in found.items() if name.startswith("column\0")}
         expected = len(items.records) * evidence.samples
-        return BenchmarkResult(
-            benchmark=ABOUT.name,
-            model=evidence.model,
-            judge=evidence.judge,
-            official_judge=ABOUT.official_judge,
-            judge_note=QUESTIONS_NOTE if isinstance(evidence, Replies) else "" if _is_official(evidence) else ABOUT.judge_note,
+        return result_of(
+            ABOUT,
+            items,
+            evidence,
+            Numbers("official", found["official"], shared, {"tag": _tags(found, "official", table)}),
+            Numbers("fixed", found["fixed"], shared, {"tag": _tags(found, "fixed", table)}),
             headline="overall",
             unit="fraction",
-            level=LEVEL,
-            official=Numbers("official", found["official"], shared, {"tag": _tags(found, "official", table)}),
-            fixed=Numbers("fixed", found["fixed"], shared, {"tag": _tags(found, "fixed", table)}),
             faults=_faults(table, official, fixed),
-            counts=Counts(
-                items=len(items.records),
-                items_scored=scored,
-                media=expected,
-                media_found=len(table.right),
-            ),
-            notes=[*notes, *_gaps(table, expected), *evidence.notes],
-            items_digest=items.digest,
+            counts=Counts(items=len(items.records), items_scored=scored, media=expected, media_found=len(table.right)),
+            notes=[*notes, *_gaps(table, expected)],
+            judge_note=QUESTIONS_NOTE if isinstance(evidence, Replies) else "" if _is_official(evidence) else ABOUT.judge_note,
         )
 
 

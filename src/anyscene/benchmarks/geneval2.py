@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from anyscene.benchmarks.asking import count_replies, estimates, part_note, sheet
-from anyscene.benchmarks.benchmark import About, BenchmarkResult, Fault, Items, Note, Numbers, Replies, Reply, make_record
+from anyscene.benchmarks.asking import count_replies, estimates, part_notes, sheet
+from anyscene.benchmarks.benchmark import About, BenchmarkResult, Fault, Items, Note, Numbers, Replies, Reply, make_record, result_of
 from anyscene.benchmarks.reading import field, json_lines, json_value
 from anyscene.errors import RecordError
 from anyscene.judges.prompts import parse_yes_no
 from anyscene.scoring.question_bank import Floats
-from anyscene.scoring.statistics import LEVEL, Mean
+from anyscene.scoring.statistics import Mean
 
 __all__ = ["GENEVAL2", "NUMBERS", "SKILLS", "GenEval2", "geometric_mean"]
 
@@ -43,6 +43,7 @@ ABOUT = About(
     home="facebookresearch/GenEval2",
     files="geneval2_data.jsonl",
     evidence=("answers",),
+    stored="score_lists.json of the released script",
     layouts=("map", "stems"),
     samples=1,
     modality="image",
@@ -116,8 +117,10 @@ class GenEval2:
                 unknown.append(place)
                 continue
             by_media[record["id"], 0] = _replies(record, scores, f"{path}, {place}")
-        notes = (Note("prompts that are not in the benchmark", len(unknown), tuple(unknown[:3])),) if unknown else ()
-        return Replies(by_media, model or "", "Qwen3-VL-8B-Instruct (score_lists.json)", 1, notes)
+        notes = [Note("prompts that are not in the benchmark", len(unknown), tuple(unknown[:3]))] if unknown else []
+        if isinstance(value, list):
+            notes.append(Note("lists of scores go by their order alone: the items' file must be in the order of the release", len(value)))
+        return Replies(by_media, model or "", "Qwen3-VL-8B-Instruct (score_lists.json)", 1, tuple(notes))
 
     def score(self, items: Items, evidence: Replies, *, seed: int = 0) -> BenchmarkResult:
         """Both readings.
@@ -136,17 +139,18 @@ class GenEval2:
         counts = count_replies(items, evidence, lambda one, reply: not math.isnan(_fixed(one, reply)), scored)
         moved = 100 * (found["official"].means["soft_tifa_gm"].value - found["fixed"].means["soft_tifa_gm"].value)
         golds = [one["answer"] for record in items.records for one in record["questions"] if one["kind"] != "count"]
-        return BenchmarkResult(
-            benchmark=ABOUT.name,
-            model=evidence.model,
-            judge=evidence.judge,
-            official_judge=ABOUT.official_judge,
-            judge_note="" if "qwen3-vl-8b-instruct (score_lists" in evidence.judge.casefold() else ABOUT.judge_note,
+        notes = part_notes(ABOUT, evidence, counts)
+        if golds and set(golds) == {"yes"}:
+            what = "questions besides counts, all with the right answer yes: a judge that says yes to all has them right"
+            notes.append(Note(what, len(golds)))
+        return result_of(
+            ABOUT,
+            items,
+            evidence,
+            numbers["official"],
+            numbers["fixed"],
             headline="Soft-TIFA GM",
             unit="percent",
-            level=LEVEL,
-            official=numbers["official"],
-            fixed=numbers["fixed"],
             faults=[
                 Fault(
                     "unread-answers-are-wrong",
@@ -160,21 +164,8 @@ class GenEval2:
                 ),
             ],
             counts=counts,
-            notes=[
-                *part_note(counts),
-                *(
-                    [
-                        Note(
-                            "questions besides counts, all with the right answer yes: a judge that says yes to all has them right",
-                            len(golds),
-                        )
-                    ]
-                    if golds and set(golds) == {"yes"}
-                    else []
-                ),
-                *evidence.notes,
-            ],
-            items_digest=items.digest,
+            notes=notes,
+            judge_note="" if "qwen3-vl-8b-instruct (score_lists" in evidence.judge.casefold() else ABOUT.judge_note,
         )
 
 
@@ -190,7 +181,7 @@ class _Reading:
             by_media[media].append(float(value))
         gm: Floats = np.array([geometric_mean(own) for own in by_media])
         am: Floats = np.array([float(np.mean(own)) for own in by_media])
-        hard = np.where(np.isnan(lined.credit), np.nan, (lined.credit > 0.5).astype(float))
+        hard = sheet(items, evidence, lambda one, reply: _hard(one, reply, credit(one, reply))).credit
         gm_items = lined.by_item(gm)
         self.means = {
             "soft_tifa_gm": Mean.of(gm_items),
@@ -258,6 +249,13 @@ def _probability(one: Mapping[str, object], reply: Reply) -> float | None:
     return None
 
 
+def _hard(one: Mapping[str, object], reply: Reply | None, credit: float) -> float:
+    """Is the right answer the likeliest? NaN where it is missing."""
+    if reply is not None and len(reply.probabilities) > 1 and not math.isnan(credit):
+        return float(credit == max(reply.probabilities) and reply.probabilities.count(credit) == 1)
+    return credit if math.isnan(credit) else float(credit > 0.5)
+
+
 def _number(word: str) -> int | None:
     if word.isdecimal() and word.isascii():
         return int(word)
@@ -320,8 +318,9 @@ def _replies(record: Mapping[str, Any], scores: object, where: str) -> dict[str,
         if one["form"] == "yes_no":
             found[one["id"]] = Reply(None, value if one["answer"] == "yes" else 1 - value)
         else:
-            rest = (1 - value) / (len(one["choices"]) - 1)
-            found[one["id"]] = Reply(None, probabilities=tuple(value if name == one["answer"] else rest for name in one["choices"]))
+            other = next(name for name in one["choices"] if name != one["answer"])  # it alone: likeliest is then what is above one half
+            shares = {one["answer"]: value, other: 1 - value}
+            found[one["id"]] = Reply(None, probabilities=tuple(shares.get(name, 0.0) for name in one["choices"]))
     return found
 
 

@@ -173,7 +173,7 @@ def read_layout(
     Args:
         path: the folder, or for ``map`` the JSON file.
         items: the benchmark's.
-        layout: one of ``LAYOUTS``; ``auto`` takes the one of the benchmark's own that finds most.
+        layout: one of ``LAYOUTS``; ``auto`` takes that of the benchmark's own, or ``stems``, that finds most.
         samples: pictures of each item; by default as many as the benchmark asks for.
         check: open and decode every picture, so that damaged ones are named now and not by the judge.
         compat: ``official`` cuts padded grids as the released DPG-Bench script does, which takes padding along.
@@ -194,19 +194,24 @@ def read_layout(
         raise SpecError(f"samples {wanted}: at least 1")
     names = [layout]
     if layout == "auto":
-        names = ["map"] if path.is_file() else [*dict.fromkeys((*about.layouts, *LAYOUTS))]
-        names = [name for name in names if (name == "map") == path.is_file()]
+        names = ["map"] if path.is_file() else [name for name in dict.fromkeys((*about.layouts, "stems")) if name != "map"]
     known = _Names(items)
     found = [(name, _READERS[name](path, known, wanted, about.modality, compat)) for name in names]
     name, claims = max(found, key=lambda one: len(one[1].places))
     if not claims.places:
         left = next((own.extra for _, own in found if own.extra), [])
         example = f"; a file is called {_shown(left[0], path)!r}" if left else ""
-        raise RecordError(f"{path}: nothing in it is laid out as {' or '.join(names)} for the items of {items.benchmark}{example}")
-    return _settle(name, path, items, claims, wanted, about.modality, check)
+        others = "; other layouts are read where --layout names them" if layout == "auto" else ""
+        raise RecordError(f"{path}: nothing in it is laid out as {' or '.join(names)} for the items of {items.benchmark}{example}{others}")
+    expected = {str(record["id"]): wanted for record in items.records}
+    if samples is None:  # an item may ask for another number than the rest
+        expected |= {id: int(extra["samples"]) for id, extra in items.extras.items() if "samples" in extra}
+    return _settle(name, path, items, claims, expected, wanted, about.modality, check)
 
 
-def _settle(name: str, root: Path, items: Items, claims: _Claims, samples: int, modality: str, check: bool) -> Layout:
+def _settle(
+    name: str, root: Path, items: Items, claims: _Claims, expected: Mapping[str, int], samples: int, modality: str, check: bool
+) -> Layout:
     """Doubles, what goes beyond, what cannot be read, and what is not there."""
     units: dict[tuple[str, int], Unit] = {}
     extra = [_shown(path, root) for path in claims.extra]
@@ -215,11 +220,11 @@ def _settle(name: str, root: Path, items: Items, claims: _Claims, samples: int, 
     same = 0
     broken: dict[Path, str | None] = {}
     for key, own in claims.places.items():
-        if key[1] >= samples:
+        if key[1] >= expected[key[0]]:
             extra += [_shown(one.path, root) for one in own]
             continue
         if len(own) > 1:
-            if len({hashlib.sha256(one.path.read_bytes()).hexdigest() for one in own}) > 1:
+            if len({_bytes_digest(one.path) for one in own}) > 1:
                 duplicated += [_shown(one.path, root) for one in own]
                 continue
             same += len(own) - 1
@@ -232,7 +237,7 @@ def _settle(name: str, root: Path, items: Items, claims: _Claims, samples: int, 
             if broken[unit.path]:
                 continue
         units[key] = unit
-    order = [(str(record["id"]), sample) for record in items.records for sample in range(samples)]
+    order = [(str(record["id"]), sample) for record in items.records for sample in range(expected[str(record["id"])])]
     missing = tuple(f"{items.extras.get(id, {}).get('item_id', id)}, sample {sample}" for id, sample in order if (id, sample) not in units)
     notes = [*claims.notes, *([Note("files are there twice with the same bytes", same)] if same else [])]
     if claims.absent:
@@ -251,6 +256,14 @@ def _settle(name: str, root: Path, items: Items, claims: _Claims, samples: int, 
         damaged=tuple(damaged),
         notes=tuple(notes),
     )
+
+
+def _bytes_digest(path: Path) -> str:
+    """Of what a file holds; of its name where it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return str(path)
 
 
 def _problem(path: Path, modality: str) -> str | None:
@@ -357,6 +370,7 @@ def _prompt_samples(root: Path, names: _Names, samples: int, modality: str, comp
 def _stems(root: Path, names: _Names, samples: int, modality: str, compat: str) -> _Claims:
     """``{item}.png`` or ``{item}_{sample}.png``; the item by its id, its number or its prompt."""
     claims = _Claims()
+    by_number = 0
     for path in _files(root, modality):
         stem, inside = path.stem, _folders(path, root)
         owner = names.by_id(stem) or names.by_caption(stem, inside)
@@ -365,7 +379,10 @@ def _stems(root: Path, names: _Names, samples: int, modality: str, compat: str) 
             owner, sample = names.by_id(match[1]) or names.by_caption(match[1], inside), int(match[2])
         if owner is None and _DIGITS.fullmatch(stem):
             owner = names.index.get(int(stem))
+            by_number += owner is not None
         claims.put(owner, sample, path)
+    if by_number:
+        claims.notes.append(Note("files are called by numbers, which were taken for places in the items' file, from 0", by_number))
     return claims
 
 

@@ -18,16 +18,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from anyscene.benchmarks.benchmark import Items
 from anyscene.benchmarks.leaks import THRESHOLD, LeakIndex
 from anyscene.benchmarks.skills import ANY, ATTRIBUTES, RELATIONS, Profile, attribute_kind, fitted, profiles_of, skill_shares
-from anyscene.dataset import RecordOptions, SceneRecords, SceneSpace, record_schema
+from anyscene.dataset import RecordOptions, SceneRecords, record_schema
 from anyscene.dataset.scene_space import row_ids
 from anyscene.errors import CapacityError, EmptySpaceError, SpecError
 from anyscene.scene.batch import SceneBatch
 from anyscene.scene.keyed import mix
-from anyscene.space import SceneSpec
+from anyscene.space import SceneSpec, Space
 from anyscene.taxonomy import RELATION_TYPES, Taxonomy, load_taxonomy
 
 __all__ = ["LikeReport", "LikeSource", "quotas", "scenes_like"]
@@ -36,6 +37,8 @@ CHUNK = 2048
 PATIENCE = 400
 """Rows that are looked at for each that is wanted, before a profile's kinds are loosened."""
 LEAST_PATIENCE = 4_000
+SHARED = 4
+"""Vocabularies that are kept while profiles of their kinds are drawn; each is large."""
 
 
 @dataclass(frozen=True)
@@ -147,15 +150,17 @@ def scenes_like(
         wanted[fitted(profile)] += number
     vocabulary = taxonomy if isinstance(taxonomy, Taxonomy) else load_taxonomy(taxonomy)
     maker = _Maker(vocabulary, LeakIndex(items, threshold), seed, options or RecordOptions(), _modality(items), familiar)
-    tables: list[pa.Table] = []
+    wished = quotas(wanted, n)
+    tables: dict[Profile, list[pa.Table]] = {profile: [] for profile in wished}
     got: Counter[Profile] = Counter()
-    for profile, quota in quotas(wanted, n).items():
-        for table, of in maker.scenes(profile, quota):
-            tables.append(table)
+    # those of the same kinds together, the most attributes first: they share what was made of the vocabulary
+    for profile in sorted(wished, key=lambda one: (_kinds(one), -len(one.attributes))):
+        for table, of in maker.scenes(profile, wished[profile]):
+            tables[profile].append(table)
             got[of] += table.num_rows
             if advance:
                 advance(table.num_rows)
-    rows = _mixed(pa.concat_tables(tables), seed)
+    rows = _mixed(pa.concat_tables([table for own in tables.values() for table in own]), seed)
     report = LikeReport(
         benchmark=items.benchmark,
         scenes=rows.num_rows,
@@ -225,14 +230,20 @@ class _Worded(SceneRecords):
         return found
 
 
+def _kinds(profile: Profile) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
+    """The kinds of attributes and of relations that a profile's scenes are drawn from (none: any), and whether things are counted."""
+    attributes, relations = (() if ANY in own else tuple(sorted(set(own))) for own in (profile.attributes, profile.relations))
+    return attributes, relations, "count" in profile.attributes
+
+
 class _Maker:
     """Draws the scenes of one profile after another."""
 
     def __init__(self, taxonomy: Taxonomy, index: LeakIndex, seed: int, options: RecordOptions, modality: str, familiar: bool) -> None:
         self._taxonomy, self._index, self._seed, self._options, self._modality = taxonomy, index, seed, options, modality
         self._familiar = familiar
-        self._narrow: dict[tuple[frozenset[str], frozenset[str]], Taxonomy] = {}
-        self._kind = [attribute_kind(name) for name in taxonomy.attribute_types.names]
+        self._narrow: dict[tuple[tuple[str, ...], tuple[str, ...], bool], Space] = {}
+        self._whole: dict[bool, Space] = {}
         self._seen: set[str] = set()
         self.loosened = self.overlaps = 0
 
@@ -261,42 +272,71 @@ class _Maker:
 
     def _draw(self, profile: Profile, quota: int) -> Iterator[pa.Table]:
         """Fresh scenes of just this profile, as many as patience finds."""
-        elements = profile.complexity
+        try:
+            source = self._source(profile)
+            patience = min(source.capacity, max(LEAST_PATIENCE, PATIENCE * quota))
+        except EmptySpaceError:
+            return
+        start = 0
+        while start < patience and quota:
+            stop = min(start + min(CHUNK, max(64, 2 * quota)), patience)
+            fitting = start + np.flatnonzero(self._fit(source, start, stop, profile))
+            while len(fitting) and quota:  # only rows that fit are put into words, no more of them than are wanted
+                some, fitting = fitting[:quota], fitting[quota:]
+                table = source.table(int(some[0]), int(some[-1]) + 1).take(pa.array(some - some[0]))
+                bare = table.select(["caption", "graph"]).to_pylist()
+                kept = [at for at, row in enumerate(bare) if self._fresh(row)]
+                if kept:
+                    yield table.take(pa.array(kept))
+                    quota -= len(kept)
+            start = stop
+
+    def _source(self, profile: Profile) -> _Worded:
+        """Scenes with just so many things, attributes, relations and scene attributes, of the kinds that the profile names.
+
+        Raises:
+            EmptySpaceError: there are none.
+        """
+        elements, attributes, relations = profile.complexity, len(profile.attributes), len(profile.relations)
         spec = SceneSpec(
             complexity=(elements, elements),
             objects=(profile.objects, profile.objects),
-            attributes=(len(profile.attributes), len(profile.attributes)),
-            relations=(len(profile.relations), len(profile.relations)),
+            attributes=(attributes, attributes),
+            relations=(relations, relations),
             scene_attributes=(profile.scene, profile.scene),
             counts="count" in profile.attributes,
             modality=self._modality,
             familiar=self._familiar,
         )
-        try:
-            drawn = SceneSpace(spec, taxonomy=self._narrowed(profile)).source(self._seed, self._options)
-            capacity = drawn.capacity
-        except EmptySpaceError:
-            return
-        source = _Worded(spec, self._taxonomy, self._seed, self._options, drawn=drawn)
-        patience = min(capacity, max(LEAST_PATIENCE, PATIENCE * quota))
-        start = 0
-        while start < patience and quota:
-            stop = min(start + min(CHUNK, max(64, 2 * quota)), patience)
-            bare = source.table(start, stop, questions=False).select(["caption", "graph"]).to_pylist()
-            kept = [at for at, row in enumerate(bare) if self._fits(row["graph"], profile) and self._fresh(row)][:quota]
-            if kept:
-                yield source.table(start, stop).take(pa.array(kept))
-                quota -= len(kept)
-            start = stop
+        kinds = _kinds(profile)
+        if spec.counts not in self._whole:
+            self._whole[spec.counts] = Space(self._taxonomy, spec)
+        whole = self._whole[spec.counts]
+        if kinds not in self._narrow:
+            while len(self._narrow) >= SHARED:
+                self._narrow.pop(next(iter(self._narrow)))
+            first = Space(narrowed(whole.taxonomy, frozenset(kinds[0]), frozenset(kinds[1])), spec)
+            first.sets = whole.sets  # scene attributes are never narrowed
+            self._narrow[kinds] = first
+        first = self._narrow[kinds]
+        space = Space(first.taxonomy, spec, sharing=first)
+        drawn = SceneRecords(spec, first.taxonomy, self._seed, self._options, _space=space)
+        return _Worded(spec, self._taxonomy, self._seed, self._options, _space=whole, drawn=drawn)
 
-    def _fits(self, graph: Mapping[str, Any], profile: Profile) -> bool:
-        """Are the attributes of the kinds that the profile asks for? Relations are by the vocabulary that is drawn from."""
+    def _fit(self, source: _Worded, start: int, stop: int, profile: Profile) -> NDArray[np.bool_]:
+        """``(rows,)`` are the attributes of the kinds that the profile asks for? Relations are by the vocabulary that is drawn from."""
         if all(one == ANY for one in profile.attributes):
-            return True
-        kinds = Counter(attribute_kind(one["type"]) for own in graph["objects"] for one in own["attributes"])
+            return np.ones(stop - start, dtype=np.bool_)
+        batch, taxonomy = source.batch(start, stop), source.space.taxonomy
+        kinds = np.array([attribute_kind(name) for name in taxonomy.attribute_types.names])
+        own = kinds[taxonomy.attributes.type_index[batch.attributes]]
+        row = batch.row_of_object[batch.object_of_attribute]
         wanted = Counter(profile.attributes)
-        wanted.pop(ANY, 0)
-        return all(kinds[kind] >= number for kind, number in wanted.items()) and kinds["count"] == wanted["count"]
+        fits: NDArray[np.bool_] = np.bincount(row, own == "count", stop - start) == wanted["count"]
+        for kind, number in wanted.items():
+            if kind not in (ANY, "count"):
+                fits &= np.bincount(row, own == kind, stop - start) >= number
+        return fits
 
     def _fresh(self, row: Mapping[str, Any]) -> bool:
         if row["caption"] in self._seen:
@@ -306,15 +346,6 @@ class _Maker:
             return False
         self._seen.add(row["caption"])
         return True
-
-    def _narrowed(self, profile: Profile) -> Taxonomy:
-        """The vocabulary with only the kinds of attributes and relations that the profile names; one for each set of kinds."""
-        attributes, relations = frozenset(profile.attributes), frozenset(profile.relations)
-        attributes = frozenset() if ANY in attributes else attributes
-        relations = frozenset() if ANY in relations else relations
-        if (attributes, relations) not in self._narrow:
-            self._narrow[attributes, relations] = narrowed(self._taxonomy, attributes, relations)
-        return self._narrow[attributes, relations]
 
 
 def narrowed(taxonomy: Taxonomy, attributes: frozenset[str], relations: frozenset[str]) -> Taxonomy:
@@ -337,7 +368,10 @@ def narrowed(taxonomy: Taxonomy, attributes: frozenset[str], relations: frozense
         keep = np.array([name in types for name in RELATION_TYPES])[taxonomy.relations.type_index]
         found = replace(found, relations=replace(taxonomy.relations, subjects=taxonomy.relations.subjects & keep[:, None]))
     said = json.dumps([taxonomy.digest, sorted(attributes), sorted(relations)])
-    return replace(found, digest=hashlib.sha256(said.encode()).hexdigest()[: len(taxonomy.digest)])
+    found = replace(found, digest=hashlib.sha256(said.encode()).hexdigest()[: len(taxonomy.digest)])
+    worked_out = {name: value for name, value in vars(taxonomy).items() if name not in Taxonomy.__dataclass_fields__}
+    vars(found).update(worked_out)  # its cached properties are about words, which are the same
+    return found
 
 
 def _modality(items: Items) -> str:

@@ -11,15 +11,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 from anyscene.benchmarks.benchmark import Items, Note, make_record
-from anyscene.benchmarks.dsg import parents_of, whole_number
-from anyscene.benchmarks.reading import csv_rows, read_text
+from anyscene.benchmarks.reading import csv_rows, read_text, whole_number
 from anyscene.errors import RecordError
 
-__all__ = ["PROPOSITION_COLUMNS", "graph_of_tuples", "read_propositions"]
+__all__ = ["PROPOSITION_COLUMNS", "graph_of_tuples", "parents_of", "read_propositions"]
 
 PROPOSITION_COLUMNS = (
     "item_id",
@@ -33,6 +33,7 @@ PROPOSITION_COLUMNS = (
 )
 MOST_QUESTIONS = 1_000
 """Of one prompt; the longest of DSG-1k has 52."""
+_INTEGER = re.compile(r"\s*[+-]?[0-9]{1,9}\s*")
 _TUPLE = re.compile(r"\s*([^(-]*?)\s*-\s*([^(]*?)\s*\((.*)\)\s*\Z", re.DOTALL)
 _KINDS = {"entity": "existence", "attribute": "attribute", "relation": "relation", "global": "scene_attribute", "other": "attribute"}
 EXAMPLES = 3
@@ -168,13 +169,18 @@ def _item(
 
 def _cyclic(depends_on: dict[str, list[str]]) -> bool:
     """Do some questions depend on themselves through others?"""
-    open_ones = {child: set(parents) for child, parents in depends_on.items()}
-    while free := [child for child, parents in open_ones.items() if not parents]:
-        for child in free:
-            del open_ones[child]
-        for parents in open_ones.values():
-            parents.difference_update(free)
-    return bool(open_ones)
+    try:
+        TopologicalSorter(depends_on).prepare()
+    except CycleError:
+        return True
+    return False
+
+
+def parents_of(text: str) -> tuple[tuple[int, ...], bool]:
+    """The ids in a comma list, without 0, and whether all parts of it are numbers."""
+    parts = [_INTEGER.fullmatch(part) for part in text.split(",")]
+    numbers = [int(part[0]) if part else None for part in parts]
+    return tuple(dict.fromkeys(number for number in numbers if number)), None not in numbers
 
 
 def graph_of_tuples(tuples: Sequence[str]) -> tuple[dict[str, Any], list[list[str]]]:

@@ -8,21 +8,37 @@ from __future__ import annotations
 
 import codecs
 import csv
+import hashlib
 import io
 import json
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from anyscene.errors import RecordError
 
-__all__ = ["MAX_BYTES", "csv_rows", "field", "json_lines", "json_value", "read_bytes", "read_text", "text_lines"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_CHARS",
+    "csv_rows",
+    "field",
+    "in_release_order",
+    "json_lines",
+    "json_value",
+    "read_bytes",
+    "read_text",
+    "text_lines",
+    "whole_number",
+]
 
 MAX_BYTES = 1 << 30
 """No file of a benchmark is larger; a wrong path may be."""
 MAX_CHARS = 100_000
 """Of one prompt or question."""
+_WHOLE = re.compile(r"\s*([+-]?[0-9]{1,9})(?:\.0+)?\s*")
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -41,7 +57,8 @@ def read_bytes(path: Path) -> bytes:
     """
     try:
         if not path.is_file():
-            raise RecordError(f"{path}: {'not a regular file' if path.exists() else 'No such file or directory'}")
+            what = "a folder; a file is wanted" if path.is_dir() else "not a regular file" if path.exists() else "No such file or directory"
+            raise RecordError(f"{path}: {what}")
         if (size := path.stat().st_size) > MAX_BYTES:
             raise RecordError(f"{path}: {size:,} bytes; a file of a benchmark has at most {MAX_BYTES:,}")
         data = path.read_bytes()
@@ -122,6 +139,12 @@ def csv_rows(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, st
     return found
 
 
+def whole_number(text: str) -> int | None:
+    """A number of at most nine digits, perhaps written with ``.0``; None for anything else."""
+    match = _WHOLE.fullmatch(text)
+    return int(match[1]) if match else None
+
+
 def json_value(path: Path) -> Any:
     """What a JSON file holds.
 
@@ -142,11 +165,13 @@ def json_lines(path: Path) -> list[tuple[int, Any]]:
 
 def _parse(text: str, where: str, first: int) -> Any:
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
         if _HALF.search(text):
             json.dumps(value, ensure_ascii=False).encode()  # refuses half a letter
         return value
     except json.JSONDecodeError as error:
+        if error.pos == 0:
+            raise RecordError(f"{where}: no JSON; it begins with {text[:40]!r}") from None
         line = first + error.lineno - 1
         raise RecordError(f"{where}, line {line}: cannot be read as JSON ({error.msg}); the file may be cut off") from None
     except UnicodeEncodeError:
@@ -159,13 +184,41 @@ def _parse(text: str, where: str, first: int) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} occurs twice in one object")
+        twice = next(name for name, number in Counter(name for name, _ in pairs).items() if number > 1)
+        raise ValueError(f"the key {twice[:60]!r} occurs twice in one object")
     return found
 
 
 def _refuse(name: str) -> Any:
     raise ValueError(f"{name} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"the number {text[:40]} is too large")
+    return value
+
+
+def in_release_order(path: Path, prompts: Sequence[str], whole: str, ordered: str) -> None:
+    """Refuses the prompts of a release in another order: where results go by number, each would be taken for another's.
+
+    Args:
+        path: the file that they are from.
+        prompts: in its order.
+        whole: the beginning of the digest of the release's prompts, sorted.
+        ordered: the same of its prompts in their order.
+
+    Raises:
+        RecordError: they are those of the release, in another order.
+    """
+
+    def is_digest(of: Iterable[str], begin: str) -> bool:
+        return hashlib.sha256("\n".join(of).encode()).hexdigest().startswith(begin)
+
+    if is_digest(sorted(prompts), whole) and not is_digest(prompts, ordered):
+        raise RecordError(
+            f"{path}: the prompts of the release in another order; folders, boxes and scores go by their numbers: take the file as it was"
+        )
 
 
 def field(entry: object, name: str, kind: type | tuple[type, ...], where: str) -> Any:

@@ -93,8 +93,8 @@ def read_result(path: Path) -> tuple[Items, Any, dict[str, Any]]:
         raise RecordError(f"{path}: no result of a benchmark; give the result.json of anyscene bench run, or a run's folder")
     name, own = field(found, "benchmark", str, where), field(found, "items", dict, where)
     load_benchmark(name)  # refuses a name that there is not
+    notes = tuple(Note.read(one, where) for one in field(own, "notes", list, where))
     try:
-        notes = tuple(Note(one["what"], one["count"], tuple(one["examples"])) for one in field(own, "notes", list, where))
         items = Items(name, tuple(field(own, "records", list, where)), field(own, "extras", dict, where), notes)
         wrong = items.digest != own["digest"]
     except (KeyError, TypeError, AttributeError) as error:

@@ -46,7 +46,8 @@ def check_answerable(name: str) -> None:
     about = load_benchmark(name).about
     if "answers" not in about.evidence:
         raise SpecError(
-            f"{name} is scored from {' or '.join(about.evidence)}, not from a judge's answers; see: anyscene bench score {name} --help"
+            f"{name} has no number from a judge's answers; score what its own scripts wrote ({about.stored}): "
+            f"anyscene bench score {name} FILE --items ITEMS"
         )
 
 
@@ -62,6 +63,7 @@ def items_of(name: str, path: Path, limit: int | None = None) -> Items:
         RecordError: they cannot be read.
         SpecError: the folder holds another benchmark's, or the limit is below 1.
     """
+    load_benchmark(name)  # a wrong name before a wrong file
     if (path / SIDE_FILE).is_file():
         items = read_items(path)
         if items.benchmark != name:
@@ -108,6 +110,9 @@ def paint_benchmark(
     number = load_benchmark(items.benchmark).about.samples if samples is None else samples
     run, _ = paint_run(items_table(items), model, out, seed=seed, samples=number, words=words, quiet=quiet)
     write_atomic(side, side_bytes(items))
+    if run.media.entries() and not any(entry.status == "made" for entry in run.media.entries()):
+        first = next(iter(run.media.entries()))
+        raise RunError(f"{out}: none of its {len(run.media.entries()):,} media was made; the first: {first.status} ({first.reason})")
     return run
 
 

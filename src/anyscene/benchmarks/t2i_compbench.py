@@ -18,14 +18,26 @@ from typing import Any
 import numpy as np
 
 from anyscene.benchmarks.asking import fixed_yes, sheet
-from anyscene.benchmarks.benchmark import About, BenchmarkResult, Counts, Fault, Items, Note, Numbers, Replies, Reply, make_record
+from anyscene.benchmarks.benchmark import (
+    About,
+    BenchmarkResult,
+    Counts,
+    Fault,
+    Items,
+    Note,
+    Numbers,
+    Replies,
+    Reply,
+    make_record,
+    result_of,
+)
 from anyscene.benchmarks.boxes import Detections, read_detections
 from anyscene.benchmarks.compbench_phrases import count_things, is_plain, noun_phrases, read_objects, relation_of
 from anyscene.benchmarks.compbench_rules import FAULTS, MEND_ALL, numeracy_score, phrase_product, spatial_score, three_in_one
-from anyscene.benchmarks.reading import field, json_lines, json_value, read_text, text_lines
+from anyscene.benchmarks.reading import field, in_release_order, json_lines, json_value, read_text, text_lines
 from anyscene.errors import RecordError
 from anyscene.language.english import takes_an
-from anyscene.scoring.statistics import LEVEL, Estimate, Mean, bootstrap
+from anyscene.scoring.statistics import Estimate, Mean, bootstrap
 
 __all__ = ["CATEGORIES", "METRICS", "T2I_COMPBENCH", "MetricScores", "T2ICompBench"]
 
@@ -42,6 +54,17 @@ CATEGORIES = {
 """The metric of each category."""
 METRICS = ("blip", "spatial", "depth", "numeracy", "clip", "three_in_one")
 PROMPTS = 300
+ORDER = {
+    "color": ("6c7600e00d888ffb", "c735840f3de60531"),
+    "shape": ("ef9fc91bce8b2887", "bf557e22414dbc69"),
+    "texture": ("a89a9a5a378d4596", "fa60c83f215a8753"),
+    "spatial": ("e51b615080b68e82", "ae35e77cafeffb07"),
+    "3d_spatial": ("ac8855123b0f617b", "c9953597315f36a5"),
+    "numeracy": ("628480c823947a2c", "dad8df141604b70b"),
+    "non_spatial": ("85211f812d821c9a", "2b9c2b1a26350308"),
+    "complex": ("8ff5eb2d203beea8", "e23a7dfb80d4a4ee"),
+}
+"""Beginnings of the digests of the released prompts for validation, sorted and in their order."""
 SAMPLES = 10
 _FOLDERS = {
     "annotation_blip": "blip",
@@ -62,6 +85,7 @@ ABOUT = About(
     home="Karine-Huang/T2I-CompBench",
     files="examples/dataset, or one of its files such as color_val.txt",
     evidence=("scores", "detections", "answers"),
+    stored="a folder with CATEGORY/annotation_*/vqa_result.json, boxes as anyscene bench detect writes them, or lines of scores",
     layouts=("t2i-compbench",),
     samples=SAMPLES,
     modality="image",
@@ -112,6 +136,7 @@ class T2ICompBench:
         seen: dict[str, str] = {}
         for category, split, file in files:
             prompts, repeated = _prompts(file)
+            in_release_order(file, prompts, *ORDER[category])
             if repeated:
                 notes.append(Note(f"prompts of {file.name} stand there twice, left out", len(repeated), tuple(repeated[:3])))
             if split in ("", "val") and len(prompts) != PROMPTS:
@@ -172,23 +197,20 @@ class T2ICompBench:
         numbers = {compat: table.numbers(compat, seed) for compat, table in tables.items()}
         expected = len(items.records) * evidence.samples
         missing = [name for name in CATEGORIES if name in tables["fixed"].categories and name not in numbers["fixed"].by["category"]]
-        notes = [*evidence.notes]
+        notes = []
         if missing:
             notes.append(Note("categories have no score, and are not in the mean", len(missing), tuple(missing[:3])))
         found = len(tables["official"].values)
         if found < expected:
             notes.append(Note("pictures have no score: the number is of a part of the benchmark", expected - found))
-        return BenchmarkResult(
-            benchmark=ABOUT.name,
-            model=evidence.model,
-            judge=evidence.judge,
-            official_judge=ABOUT.official_judge,
-            judge_note="" if isinstance(evidence, MetricScores) else ABOUT.judge_note,
+        return result_of(
+            ABOUT,
+            items,
+            evidence,
+            numbers["official"],
+            numbers["fixed"],
             headline="mean of the categories (not published)",
             unit="fraction",
-            level=LEVEL,
-            official=numbers["official"],
-            fixed=numbers["fixed"],
             faults=_faults(items, evidence, tables["official"]),
             counts=Counts(
                 items=len(items.records),
@@ -197,7 +219,7 @@ class T2ICompBench:
                 media_found=found,
             ),
             notes=notes,
-            items_digest=items.digest,
+            judge_note="" if isinstance(evidence, MetricScores) else ABOUT.judge_note,
         )
 
 

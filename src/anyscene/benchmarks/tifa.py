@@ -8,26 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
 
-from anyscene.benchmarks.answer_files import MAX_SAMPLES, chosen_model
-from anyscene.benchmarks.asking import Sheet, count_replies, estimates, item_means, part_note, sheet
-from anyscene.benchmarks.benchmark import About, BenchmarkResult, Fault, Items, Note, Numbers, Replies, Reply, make_record
-from anyscene.benchmarks.choices import Encoder, named_choice, nearest_choice
-from anyscene.benchmarks.dsg import whole_number
-from anyscene.benchmarks.reading import csv_rows, field, json_value
+from anyscene.benchmarks.answer_files import read_answer_rows, reader_notes
+from anyscene.benchmarks.asking import Sheet, count_replies, estimates, item_means, part_notes, sheet
+from anyscene.benchmarks.benchmark import About, BenchmarkResult, Fault, Items, Note, Numbers, Replies, Reply, make_record, result_of
+from anyscene.benchmarks.choices import Encoder, literal_choice, named_choice, nearest_choice
+from anyscene.benchmarks.reading import field, json_value
 from anyscene.errors import RecordError
 from anyscene.judges.prompts import reply_status
 from anyscene.scoring.question_bank import Floats
-from anyscene.scoring.statistics import LEVEL, Estimate, Mean
+from anyscene.scoring.statistics import Estimate, Mean
 
-__all__ = ["TIFA", "TifaBench", "TifaScores", "score_tifa"]
+__all__ = ["TIFA", "TifaBench"]
 
 QUESTIONS = 25_829
 _KINDS = {
@@ -48,78 +45,13 @@ ABOUT = About(
     home="Yushi-Hu/tifa",
     files="tifa_v1.0/tifa_v1.0_question_answers.json",
     evidence=("answers",),
+    stored="a result file of the released script (question_details), or a CSV file with id, question, answer",
     layouts=("map", "stems"),
     samples=1,
     modality="image",
     official_judge="mPLUG-large, asked without the choices; its answer is mapped to the nearest choice by all-mpnet-base-v2",
     judge_note="not mPLUG-large: the judge sees the choices (or answers yes or no) and its likeliest one counts; no embedding is used",
 )
-
-_FIELDS = ("id", "question", "choices", "answer", "element_type")
-
-
-@dataclass(frozen=True, slots=True)
-class TifaScores:
-    """The official numbers, fractions of one.
-
-    Attributes:
-        average: mean over captions of the share of right answers; None without any answer.
-        deviation: sample standard deviation over captions; None for fewer than two.
-        by_type: share of right answers of each type of element, over questions.
-        captions: in the means.
-        questions: answered.
-        unanswered: questions without an answer; they are left out.
-        unmatched: answers that are none of the choices; they count as wrong.
-    """
-
-    average: float | None
-    deviation: float | None
-    by_type: Mapping[str, float]
-    captions: int
-    questions: int
-    unanswered: int
-    unmatched: int
-
-
-def score_tifa(questions: Sequence[Mapping[str, Any]], answers: Mapping[tuple[str, str], str]) -> TifaScores:
-    """Scores answers as TIFA does. There is no dependency rule.
-
-    The official scorer maps an answer that is none of the choices to the nearest one by sentence embeddings before it comes here
-    (``multiple_choice_vqa`` in its results); an answer that was not mapped counts as wrong and is counted.
-
-    Args:
-        questions: entries of ``tifa_v1.0_question_answers.json``.
-        answers: for (id of the caption, question) the choice that was made.
-
-    Raises:
-        RecordError: a question lacks a field.
-    """
-    by_caption: dict[str, list[float]] = {}
-    by_type: dict[str, list[float]] = {}
-    unanswered = unmatched = 0
-    for number, question in enumerate(questions, 1):
-        missing = [name for name in _FIELDS if name not in question]
-        if missing:
-            raise RecordError(f"question {number} of TIFA lacks the field {missing[0]!r}")
-        said = answers.get((question["id"], question["question"]))
-        if said is None:
-            unanswered += 1
-            continue
-        unmatched += said not in question["choices"]
-        right = float(said == question["answer"])
-        by_caption.setdefault(question["id"], []).append(right)
-        kind = question["element_type"]
-        by_type.setdefault("animal/human" if kind in ("animal", "human") else kind, []).append(right)
-    means = [fmean(own) for own in by_caption.values()]
-    return TifaScores(
-        average=fmean(means) if means else None,
-        deviation=stdev(means) if len(means) > 1 else None,
-        by_type={kind: fmean(own) for kind, own in by_type.items()},
-        captions=len(means),
-        questions=sum(map(len, by_caption.values())),
-        unanswered=unanswered,
-        unmatched=unmatched,
-    )
 
 
 class TifaBench:
@@ -142,23 +74,22 @@ class TifaBench:
                 f"{path}: a list of questions is wanted, with the fields id, caption, question, choices, answer, element_type"
             )
         notes: dict[str, list[str]] = {}
-        captions: dict[str, list[dict[str, Any]]] = {}
+        captions: dict[str, dict[str, dict[str, Any]]] = {}
         texts: dict[str, str] = {}
         for number, entry in enumerate(entries, 1):
             item, question = _question(entry, f"{path}, entry {number}", notes)
             caption = field(entry, "caption", str, f"{path}, entry {number}").strip()
             if texts.setdefault(item, caption) != caption:
                 raise RecordError(f"{path}, entry {number}: another caption for {item!r} than in an earlier entry")
-            own = captions.setdefault(item, [])
-            if any(one["id"] == question["id"] for one in own):
+            own = captions.setdefault(item, {})
+            if question["id"] in own:
                 notes.setdefault("entries that repeat another one, left out", []).append(f"entry {number}")
-                continue
-            own.append(question)
+            own[question["id"]] = question
         records: list[dict[str, Any]] = []
         extras: dict[str, dict[str, Any]] = {}
         for index, (item, own) in enumerate(captions.items()):
-            asked = [one for one in own if one["answer"] in one["choices"]]
-            elements = {one["element"].casefold() for one in own if one["element"]}
+            asked = [one for one in own.values() if one["answer"] in one["choices"]]
+            elements = {one["element"].casefold() for one in own.values() if one["element"]}
             record = make_record(ABOUT.name, item, index, texts[item], [_asked(one) for one in asked], complexity=len(elements))
             if record["id"] in extras:
                 raise RecordError(f"{path}: the captions {extras[record['id']]['item_id']!r} and {item!r} cannot be told apart")
@@ -167,7 +98,7 @@ class TifaBench:
                 "item_id": item,
                 "category": item.split("_")[0],
                 "questions": {one["id"]: {"element_type": one["type"], "element": one["element"]} for one in asked},
-                "impossible": [one["type"] for one in own if one not in asked],
+                "impossible": [one["type"] for one in own.values() if one["answer"] not in one["choices"]],
             }
         found = [Note(what, len(places), tuple(places[:3])) for what, places in notes.items()]
         if (counted := sum(map(len, captions.values()))) != QUESTIONS:
@@ -182,18 +113,9 @@ class TifaBench:
             RecordError: it cannot be read; the message names the place.
             SpecError: the model is not in it, or none is named and there are several.
         """
-        rows = _csv_answers(path, model) if path.suffix == ".csv" else _result_answers(path, model)
-        found, name, judge = rows
-        records = items.by_item_id()
-        by_media: dict[tuple[str, int], dict[str, Reply]] = {}
-        unknown = 0
-        for item, sample, text, reply in found:
-            ids = [one["id"] for one in records[item]["questions"] if one["text"] == text] if item in records else []
-            unknown += not ids
-            for id in ids:
-                by_media.setdefault((records[item]["id"], sample), {})[id] = reply
-        notes = (Note("answers are to no question of the benchmark", unknown),) if unknown else ()
-        return Replies(by_media, name, judge, max((sample for _, sample, *_ in found), default=0) + 1, notes)
+        if path.suffix.lower() == ".csv":
+            return read_answer_rows(path, items, model, columns=("id", "question", "answer"), questions=_asked_as)
+        return _read_result(path, items, model or "")
 
     def score(self, items: Items, evidence: Replies, *, seed: int = 0, encoder: Encoder | None = None) -> BenchmarkResult:
         """Both readings.
@@ -214,19 +136,21 @@ class TifaBench:
         strict = sheet(items, evidence, lambda question, reply: _official(question, reply, encoder, nearest=False))
         headline = official.headline.value or 0.0
         counts = count_replies(items, evidence, lambda question, reply: not math.isnan(_fixed(question, reply)), fixed.headline.n)
-        missing = int(np.isnan(official_sheet.credit).sum())
-        notes = [Note("answers are missing; the released script stops at the first missing picture", missing)] if missing else []
-        return BenchmarkResult(
-            benchmark=ABOUT.name,
-            model=evidence.model,
-            judge=evidence.judge,
-            official_judge=ABOUT.official_judge,
-            judge_note="" if _is_official(evidence) else ABOUT.judge_note,
+        notes = part_notes(ABOUT, evidence, counts)
+        if missing := int(np.isnan(official_sheet.credit).sum()):
+            notes.append(Note("answers are missing; the released script stops at the first missing picture", missing))
+        if encoder is None and (mapped := _by_letters(items, evidence)):
+            notes.append(
+                Note("free answers were mapped to choices by their letters, officially by sentence embeddings (--encoder)", mapped)
+            )
+        return result_of(
+            ABOUT,
+            items,
+            evidence,
+            official,
+            fixed,
             headline="tifa_average",
             unit="fraction",
-            level=LEVEL,
-            official=official,
-            fixed=fixed,
             faults=[
                 Fault(
                     "nearest-choice",
@@ -240,8 +164,8 @@ class TifaBench:
                 ),
             ],
             counts=counts,
-            notes=[*part_note(counts), *notes, *evidence.notes],
-            items_digest=items.digest,
+            notes=notes,
+            judge_note="" if _is_official(evidence) else ABOUT.judge_note,
         )
 
 
@@ -278,42 +202,44 @@ def _asked(question: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-Answers = tuple[list[tuple[str, int, str, Reply]], str, str]
-"""(item, sample, question, answer) rows, the model, the judge."""
+def _asked_as(record: Mapping[str, Any], row: Mapping[str, str], _: str) -> list[str]:
+    """The questions with the words of a row; there may be several about one element each."""
+    return [one["id"] for one in record["questions"] if one["text"] == row["question"].strip()]
 
 
-def _csv_answers(path: Path, model: str | None) -> Answers:
-    rows = csv_rows(path, ("id", "question", "answer"))
-    column = next((name for name in ("t2i_model", "model") if name in rows[0][1]), None)
-    name = chosen_model(path, [row.get(column, "") if column else "" for _, row in rows], model)
-    found: dict[tuple[str, int, str], str] = {}
-    for line, row in rows:
-        if column and row[column] != name:
-            continue
-        sample = whole_number(row.get("sample") or "0")
-        if sample is None or not 0 <= sample < MAX_SAMPLES:
-            raise RecordError(f"{path}, line {line}: sample {row['sample'][:40]!r} is no whole number from 0 to {MAX_SAMPLES - 1:,}")
-        key = (row["id"], sample, row["question"].strip())
-        if found.setdefault(key, row["answer"]) != row["answer"]:
-            raise RecordError(f"{path}, line {line}: {row['id']} has another answer to this question in an earlier line; keep one of them")
-    return [(*key, Reply(answer)) for key, answer in found.items()], name, path.stem
-
-
-def _result_answers(path: Path, model: str | None) -> Answers:
-    details = field(json_value(path), "question_details", dict, str(path))
-    found = []
-    for item, own in details.items():
+def _read_result(path: Path, items: Items, model: str) -> Replies:
+    """``question_details`` of the released scorer's result: caption -> question -> what was said, and which choice was made of it."""
+    records = items.by_item_id()
+    by_media: dict[tuple[str, int], dict[str, Reply]] = {}
+    unknown = 0
+    for item, own in field(json_value(path), "question_details", dict, str(path)).items():
         if not isinstance(own, Mapping):
-            raise RecordError(f"{path}, {item}: an object of questions is wanted")
+            raise RecordError(f"{path}, {item[:60]!r}: an object of questions is wanted")
         for text, entry in own.items():
-            where = f"{path}, {item}, {text!r}"
+            where = f"{path}, {item[:60]!r}, {text[:60]!r}"
             free, mapped = (field(entry, name, str, where) for name in ("free_form_vqa", "multiple_choice_vqa"))
-            found.append((item, 0, text.strip(), Reply(free, mapped=mapped)))
-    return found, model or "", path.stem
+            ids = _asked_as(records[item], {"question": text}, where) if item in records else []
+            unknown += not ids
+            by_media.setdefault((records[item]["id"], 0), {}).update(dict.fromkeys(ids, Reply(free, mapped=mapped))) if ids else None
+    return Replies(by_media, model, path.stem, 1, reader_notes(unknown, 0))
 
 
 def _is_official(evidence: Replies) -> bool:
     return any(reply.mapped is not None for own in evidence.by_media.values() for reply in own.values())
+
+
+def _by_letters(items: Items, evidence: Replies) -> int:
+    """Free answers that are none of the choices, and of which no released scorer has made one."""
+    asked = {record["id"]: {one["id"]: one for one in record["questions"]} for record in items.records}
+    pairs = ((asked.get(record, {}).get(id), reply) for (record, _), own in evidence.by_media.items() for id, reply in own.items())
+    return sum(
+        reply.mapped is None
+        and reply.text is not None
+        and _likeliest(question, reply) is None
+        and literal_choice(reply.text, _choices(question)) is None
+        for question, reply in pairs
+        if question is not None
+    )
 
 
 def _choices(question: Mapping[str, Any]) -> list[str]:

@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from anyscene.benchmarks.benchmark import About, BenchmarkResult, Counts, Fault, Items, Note, Numbers, Replies, make_record
+from anyscene.benchmarks.benchmark import About, BenchmarkResult, Counts, Fault, Items, Note, Numbers, Replies, make_record, result_of
 from anyscene.benchmarks.boxes import Box, iou
 from anyscene.benchmarks.reading import field, json_value
 from anyscene.errors import RecordError, SpecError
 from anyscene.language.english import takes_an
-from anyscene.scoring.statistics import LEVEL, Estimate, Mean, bootstrap
+from anyscene.scoring.statistics import Estimate, Mean, bootstrap
 
 __all__ = [
     "DIMENSIONS",
@@ -41,8 +41,10 @@ __all__ = [
 
 ROWS = 946
 SAMPLES = 5
-FLICKER_SAMPLES = 25
+FLICKER, FLICKER_SAMPLES = "temporal flickering", 25
 IOU = 0.1
+DEEPEST = 8
+"""Of auxiliary_info; the release has three levels."""
 PERCENT = "imaging quality"
 """The one dimension that some versions of the package give from 0 to 100."""
 
@@ -101,6 +103,7 @@ ABOUT = About(
     home="Vchitect/VBench",
     files="vbench/VBench_full_info.json",
     evidence=("scores",),
+    stored="*_eval_results.json of the vbench package, or a folder of them",
     layouts=("vbench",),
     samples=SAMPLES,
     modality="video",
@@ -298,7 +301,7 @@ class VBench:
         held = {record["id"] for one in evidence.by_dimension.values() for record in items.records if _has(one, record["id"])}
         counts = _counts(items, evidence, len(held))
         effect = None if official["total"] is None else official["total"] - (total_of(mended)["total"] or 0.0)
-        notes = [*evidence.notes]
+        notes = []
         if missing:
             notes.append(Note("dimensions have no score, so there is no fixed total", len(missing), tuple(missing[:3])))
         if uneven:
@@ -308,17 +311,14 @@ class VBench:
         listed = any(one.videos for one in evidence.by_dimension.values())
         if listed and counts.media_found < counts.media:
             notes.append(Note("clips are in no result file: the number is of a part of the benchmark", counts.media - counts.media_found))
-        return BenchmarkResult(
-            benchmark=ABOUT.name,
-            model=evidence.model,
-            judge=evidence.judge,
-            official_judge=ABOUT.official_judge,
-            judge_note=ABOUT.judge_note,
+        return result_of(
+            ABOUT,
+            items,
+            evidence,
+            _numbers("official", official, raw, {name: mean for name, mean in means.items() if name not in percent}, seed),
+            _numbers("fixed", fixed, mended, means, seed),
             headline="total",
             unit="fraction",
-            level=LEVEL,
-            official=_numbers("official", official, raw, {name: mean for name, mean in means.items() if name not in percent}, seed),
-            fixed=_numbers("fixed", fixed, mended, means, seed),
             faults=[
                 Fault(
                     "missing-dimensions-are-zero",
@@ -343,7 +343,7 @@ class VBench:
             ],
             counts=counts,
             notes=notes,
-            items_digest=items.digest,
+            judge_note="",
         )
 
 
@@ -353,11 +353,7 @@ def _has(one: Measured, id: str) -> bool:
 
 def _counts(items: Items, evidence: VideoScores, scored: int) -> Counts:
     """Clips expected and listed; those of flicker come in twenty-five of each prompt."""
-    expected = {
-        (record["id"], sample)
-        for record in items.records
-        for sample in range(FLICKER_SAMPLES if "temporal flickering" in items.extras[record["id"]]["dimensions"] else SAMPLES)
-    }
+    expected = {(record["id"], sample) for record in items.records for sample in range(items.extras[record["id"]].get("samples", SAMPLES))}
     seen = {key for one in evidence.by_dimension.values() for key in one.by_video}
     return Counts(
         items=len(items.records),
@@ -458,7 +454,18 @@ def _checked(row: object, where: str) -> dict[str, Any]:
         raise RecordError(f"{where}: dimension {strange[0][:40]!r} is none of VBench's")
     assert isinstance(row, Mapping)
     auxiliary = field(row, "auxiliary_info", dict, where) if "auxiliary_info" in row else {}
+    if _depth(auxiliary) > DEEPEST:
+        raise RecordError(f"{where}: auxiliary_info is nested too deeply")
     return {"prompt": prompt, "dimension": dimensions, "auxiliary": dict(auxiliary)}
+
+
+def _depth(value: Any) -> int:
+    """How deep JSON values are nested, counted no further than matters."""
+    level, layer = 0, [value]
+    while layer and level <= DEEPEST:
+        layer = [inner for one in layer if isinstance(one, dict | list) for inner in (one.values() if isinstance(one, dict) else one)]
+        level += 1
+    return level
 
 
 def _item(index: int, row: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -474,6 +481,7 @@ def _item(index: int, row: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str,
         "dimensions": list(row["dimension"]),
         "category": row["dimension"][0].replace(" ", "_"),
         "auxiliary_info": row["auxiliary"],
+        **({"samples": FLICKER_SAMPLES} if FLICKER in row["dimension"] else {}),
     }
 
 

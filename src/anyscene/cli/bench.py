@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +21,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 Name = Annotated[str, typer.Argument(help="Short name of the benchmark, see anyscene bench list.")]
 GivenItems = Annotated[Path, typer.Argument(metavar="ITEMS", help="The benchmark's file, or a folder of anyscene bench import.")]
 Limit = Annotated[int | None, typer.Option("-n", help="Only the first so many items.", show_default=False)]
-RUN, RESULT_FILE = "run.json", ".json"
+RUN, RESULT_FILE, SIDE_FILE = "run.json", ".json", "benchmark.json"
 
 HELP_LIST = """The benchmarks that there are: what they need, under which licence, how they are scored.
 
@@ -67,6 +66,7 @@ def list_(as_json: AsJson = False) -> None:
         print(f"{one.name}\n  {one.title}\n  give:     {one.files} (from {one.home}; {one.licence})")
         print(f"  pictures: {one.samples} of each item ({one.modality}); folders laid out as {', '.join(one.layouts)}")
         print(f"  scored:   from {' or '.join(one.evidence)}; officially by {one.official_judge}")
+        print(f"  stored:   bench score takes {one.stored}")
 
 
 @app.command("import", help=HELP_IMPORT)
@@ -103,7 +103,7 @@ def run(
     pictures: Annotated[
         Path | None, typer.Option(help="A folder of pictures in the benchmark's own layout, instead of painting.", show_default=False)
     ] = None,
-    layout: Annotated[str, typer.Option(help="Of that folder; auto finds it.")] = "auto",
+    layout: Annotated[str | None, typer.Option(help="Of that folder; by default it is found out.", show_default=False)] = None,
     n: Limit = None,
     samples: Annotated[
         int | None, typer.Option(min=1, help="Pictures of each item; by default as the benchmark asks.", show_default=False)
@@ -122,8 +122,12 @@ def run(
     from anyscene.runs import say
 
     check_answerable(name)
-    if (model is None) == (pictures is None) and model is None:
+    if model is None and pictures is None:
         raise SpecError("say what paints (--model), or where the pictures are (--pictures)")
+    if pictures is None and layout is not None:
+        raise SpecError(f"--layout {layout} is of a folder of pictures, which --pictures names; here --model paints")
+    if pictures is not None and model_option:
+        raise SpecError("--model-option is for a model that paints; with --pictures, --model only names who made them")
     items = items_of(name, items_path, n)
     for note in items.notes:
         say(f"{name}: {printable(note.line())}", quiet=quiet)
@@ -133,7 +137,7 @@ def run(
     if pictures is not None:
         from anyscene.benchmarks.layouts import LayoutModel, read_layout
 
-        found = read_layout(pictures, items, layout=layout, samples=samples)
+        found = read_layout(pictures, items, layout=layout or "auto", samples=samples)
         say(printable(found.line()), quiet=quiet)
         painter: Any = LayoutModel(found, model or "")
         words = None
@@ -166,34 +170,70 @@ def score(
     as_json: AsJson = False,
 ) -> None:
     """Read, score, print."""
-    from anyscene.benchmarks import load_benchmark, result_document, score_benchmark_run, write_result
+    from anyscene.benchmarks import items_of, load_benchmark, result_document, score_benchmark_run, write_result
+    from anyscene.benchmarks.running import RESULT
     from anyscene.errors import RecordError, SpecError
+    from anyscene.runs import write_atomic
 
     benchmark = load_benchmark(name)
     if path.is_dir() and (path / RUN).is_file():
+        for option, given in (("--items", items_path), ("--model", model), ("--encoder", encoder)):
+            if given is not None:
+                raise SpecError(f"{path} is a run, which has all that is needed: {option} is for a file of answers")
         _same(name, path)
-        _tell(score_benchmark_run(path, judge, seed=seed), as_json)
+        result = score_benchmark_run(path, judge, seed=seed)
+        if out is not None:
+            write_atomic(out, (path / RESULT).read_bytes())
+        _tell(result, as_json)
         return
+    if judge is not None:
+        raise SpecError(f"--judge {judge}: {path} is no run in which several judges have answered")
     if not path.exists():
         raise RecordError(f"{path}: No such file or folder")
     again = _again(benchmark, path) if items_path is None else None
     if again is None and items_path is None:
-        raise SpecError(f"{path}: a file of answers needs the benchmark's items: --items {benchmark.about.files.split()[-1]}")
+        raise SpecError(_needs_items(benchmark, path))
     if again is not None:
         items, evidence, stated = again
     else:
-        from anyscene.benchmarks import items_of
-
         items = items_of(name, Path(str(items_path)))
+        if path.is_dir() and benchmark.about.evidence[0] != "scores":
+            raise SpecError(_needs_items(benchmark, path))
         evidence, stated = benchmark.read_evidence(path, items, model=model), None
-    result = _score(benchmark, items, evidence, seed, encoder)
+    try:
+        result = _score(benchmark, items, evidence, seed, encoder)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        if stated is None:
+            raise
+        raise RecordError(f"{path}: its items or evidence are none of {name} ({type(error).__name__}: {error})") from None
     if out is not None:
         write_result(out, result_document(items, evidence, result, seed=seed))
     _tell(result, as_json)
     if stated is not None and not as_json:
-        old = stated["result"]["fixed"]["headline"]["value"], stated["result"]["official"]["headline"]["value"]
-        same = old == (result.fixed.headline.value, result.official.headline.value)
-        print(f"scored again: {'the numbers are those of the file' if same else f'the file says {old[1]} official, {old[0]} fixed'}")
+        _compare(stated, result)
+
+
+def _needs_items(benchmark: Benchmark, path: Path) -> str:
+    """What to do with evidence that cannot be scored as it was given."""
+    name, stored = benchmark.about.name, benchmark.about.stored
+    if not path.is_dir():
+        return f"{path}: no result file; to score answers (or boxes, or scores) of others, name the benchmark's file too: --items FILE"
+    if (path / SIDE_FILE).is_file():
+        return f"{path}: imported items and no answers; anyscene bench run {name} {path} --model MODEL --judge JUDGE --out RUN makes them"
+    how = f"anyscene bench run {name} ITEMS --pictures {path} --judge JUDGE --out RUN" if "answers" in benchmark.about.evidence else ""
+    if "detections" in benchmark.about.evidence:
+        how = f"anyscene bench detect {name} {path} --items ITEMS --detector DETECTOR" + (f", or {how}" if how else "")
+    looked = f"; pictures are looked at with {how}" if how else ""
+    return f"{path}: a folder and no run; bench score {name} takes, with --items, {stored}{looked}"
+
+
+def _compare(stated: dict[str, Any], result: BenchmarkResult) -> None:
+    """Says whether a result file has the numbers that come out of it."""
+    found = result.to_dict()
+    told = stated.get("result")
+    old = [told.get(name, {}).get("headline", {}).get("value") if isinstance(told, dict) else None for name in ("official", "fixed")]
+    new = [found[name]["headline"]["value"] for name in ("official", "fixed")]
+    print(f"scored again: {'the numbers are those of the file' if old == new else f'the file says {old[0]} official, {old[1]} fixed'}")
 
 
 def _score(benchmark: Benchmark, items: Items, evidence: Any, seed: int, encoder: str | None) -> BenchmarkResult:
@@ -244,7 +284,7 @@ def _import_facts(items: Items) -> dict[str, Any]:
 def _tell(result: BenchmarkResult, as_json: bool) -> None:
     found = result.to_dict()
     if as_json:
-        print(json.dumps(found, ensure_ascii=False, indent=1))
+        print_json(found)
     else:
         _draw(found)
 
@@ -274,10 +314,8 @@ def _draw(found: dict[str, Any]) -> None:
     to = console()
     unit = "percent" if found["unit"] == "percent" else "of 1"
     whose = f"{found['model'] or 'a model without a name'}, judged by {found['judge']}"
-    table = Table(
-        box=None, padding=(0, 2, 0, 0), title=printable(f"{found['benchmark']}: {whose} ({unit}, {found['level']:.0%} intervals)")
-    )
-    table.title_justify = "left"
+    to.print(printable(f"{found['benchmark']}: {whose} ({unit}, {found['level']:.0%} intervals)"))
+    table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in ("", *readings):
         table.add_column(heading)
     row(found["headline"], "headline")
@@ -293,11 +331,11 @@ def _draw(found: dict[str, Any]) -> None:
         effect = "cannot be told here" if fault["effect"] is None else f"{fault['effect']:+.{digits}f}"
         to.print(printable(f"{fault['name']}: {effect}. {fault['what']}"))
     counts = found["counts"]
-    to.print(
-        f"{counts['items_scored']:,} of {counts['items']:,} items scored; {counts['media_found']:,} of {counts['media']:,} pictures; "
-        f"{counts['answered']:,} of {counts['questions']:,} questions answered, {counts['unparsed']:,} unreadable, "
-        f"{counts['missing']:,} missing; {counts['unknown']:,} answers to what is not asked"
-    )
+    said = f"{counts['items_scored']:,} of {counts['items']:,} items scored; {counts['media_found']:,} of {counts['media']:,} pictures"
+    if counts["questions"]:
+        said += f"; {counts['answered']:,} of {counts['questions']:,} questions answered, {counts['unparsed']:,} unreadable, "
+        said += f"{counts['missing']:,} missing"
+    to.print(said + (f"; {counts['unknown']:,} answers to what is not asked" if counts["unknown"] else ""))
     for note in found["notes"]:
         to.print(printable(note))
     if found["judge_note"]:
@@ -306,4 +344,5 @@ def _draw(found: dict[str, Any]) -> None:
 
 app.command("like", help=bench_like.HELP_LIKE)(bench_like.like)
 app.command("audit", help=bench_like.HELP_AUDIT)(bench_like.audit)
+app.command("check", help=bench_like.HELP_CHECK)(bench_like.check)
 app.command("detect", help=bench_like.HELP_DETECT)(bench_like.detect)

@@ -1,4 +1,4 @@
-"""``anyscene bench like``, ``audit`` and ``detect``: scenes like a benchmark, its leaks into training sets, boxes for its scorers."""
+"""``anyscene bench like``, ``audit``, ``check`` and ``detect``: beside a benchmark's number, what its prompts and pictures are good for."""
 
 from __future__ import annotations
 
@@ -27,6 +27,12 @@ HELP_AUDIT = """Find a benchmark's prompts in a training set: the same words, ne
 TRAIN is a dataset folder, or a file of captions: .parquet, .jsonl, .json or .csv with a column caption, prompt or text, or .txt.
 
 Example: anyscene bench audit scenes geneval --items evaluation_metadata.jsonl
+"""
+HELP_CHECK = """Whose pictures lie in a folder, and which are missing, left over, there twice, or damaged.
+
+The folder is laid out as the benchmark wants it (grids, numbered folders, prompts as names, a JSON map); nothing is judged.
+
+Example: anyscene bench check vbench videos --items VBench_full_info.json --strict
 """
 HELP_DETECT = """Look at pictures made for a benchmark with a detector of transformers, and write the boxes for bench score.
 
@@ -120,6 +126,31 @@ def audit(
             )
     if strict and report.leaked_items:
         raise LeakageError(f"{train}: {report.leaked_items:,} of {report.items:,} prompts of {name} are in it")
+
+
+def check(
+    name: Name,
+    pictures: Annotated[Path, typer.Argument(help="A folder in the benchmark's own layout, or a JSON file that maps items to files.")],
+    items: ItemsPath,
+    layout: Annotated[str, typer.Option(help="Of the folder; auto finds it.")] = "auto",
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Pictures of each item; by default as the benchmark asks.", show_default=False)
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail where anything is missing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read, tell."""
+    from anyscene.benchmarks import items_of
+    from anyscene.benchmarks.layouts import read_layout
+    from anyscene.errors import MediaError
+
+    found = read_layout(pictures, items_of(name, items), layout=layout, samples=samples)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        print(printable(f"{pictures}: {found.line()}"))
+    if strict and not found.complete:
+        raise MediaError(f"{pictures}: {len(found.units):,} of {found.expected:,} media of {name} are there and whole")
 
 
 def detect(

@@ -116,16 +116,23 @@ def subject_order(size: int, edges: tuple[Edge, ...]) -> list[tuple[int, tuple[i
 @cache
 def enumerate_components(complexity: int) -> tuple[Component, ...]:
     """All components of a complexity, one per isomorphism class, in a fixed order."""
+    return tuple(
+        part
+        for size in range(1, complexity + 1)
+        for num_edges in range(size - 1, min(complexity - size, size * (size - 1) // 2) + 1)
+        for part in _components(size, num_edges, complexity - size - num_edges)
+    )
+
+
+@cache
+def _components(size: int, num_edges: int, num_attributes: int) -> tuple[Component, ...]:
     found = []
-    for size in range(1, complexity + 1):
-        for num_edges in range(size - 1, min(complexity - size, size * (size - 1) // 2) + 1):
-            rest = complexity - size - num_edges
-            for edges in _connected(size, num_edges):
-                group = _automorphisms(size, edges)
-                for weights in _weights(rest, size):
-                    if all(weights >= tuple(weights[i] for i in g) for g in group):
-                        kept = tuple(g for g in group if tuple(weights[i] for i in g) == weights)
-                        found.append(Component(size, edges, weights, kept))
+    for edges in _connected(size, num_edges):
+        group = _automorphisms(size, edges)
+        for weights in _weights(num_attributes, size):
+            if all(weights >= tuple(weights[i] for i in g) for g in group):
+                kept = tuple(g for g in group if tuple(weights[i] for i in g) == weights)
+                found.append(Component(size, edges, weights, kept))
     return tuple(found)
 
 
@@ -138,21 +145,48 @@ def enumerate_structures(complexity: int) -> tuple[Structure, ...]:
     Raises:
         SpecError: the complexity is below 1 or above ``MAX_COMPLEXITY``.
     """
+    return tuple(one for split in splits_of(complexity) for one in structures_of(*split))
+
+
+def splits_of(complexity: int) -> list[tuple[int, int, int]]:
+    """(objects, relations, attributes) that make up a complexity, ascending.
+
+    Raises:
+        SpecError: the complexity is below 1 or above ``MAX_COMPLEXITY``.
+    """
     check_complexity(complexity)
-    pool = [part for c in range(1, complexity + 1) for part in enumerate_components(c)]
+    return [(size, edges, complexity - size - edges) for size in range(1, complexity + 1) for edges in range(complexity - size + 1)]
+
+
+@cache
+def structures_of(num_objects: int, num_relations: int, num_attributes: int) -> tuple[Structure, ...]:
+    """All structures of so many objects, relations and attributes up to isomorphism, in a fixed order."""
+    pool = [
+        part
+        for size in range(1, num_objects + 1)
+        for edges in range(size - 1, min(num_relations, size * (size - 1) // 2) + 1)
+        for weight in range(num_attributes + 1)
+        for part in _components(size, edges, weight)
+    ]
     found: list[Structure] = []
 
-    def extend(first: int, rest: int, chosen: list[int]) -> None:
-        if rest == 0:
-            found.append(_assemble([pool[i] for i in chosen]))
+    def extend(first: int, objects: int, relations: int, attributes: int, chosen: list[int]) -> None:
+        if objects == 0:
+            if relations == attributes == 0:
+                found.append(_assemble([pool[i] for i in chosen]))
+            return
+        if relations > objects * (objects - 1) // 2:
             return
         for i in range(first, len(pool)):
-            if pool[i].complexity > rest:
+            part = pool[i]
+            if part.size > objects:
                 break
-            extend(i, rest - pool[i].complexity, [*chosen, i])
+            edges, weight = relations - len(part.edges), attributes - sum(part.attributes)
+            if edges >= 0 and weight >= 0:
+                extend(i, objects - part.size, edges, weight, [*chosen, i])
 
-    extend(0, complexity, [])
-    return tuple(sorted(found, key=lambda s: (s.split, s.code)))
+    extend(0, num_objects, num_relations, num_attributes, [])
+    return tuple(sorted(found, key=lambda one: one.code))
 
 
 def count_structures(complexity: int) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from anyscene.errors import EmptySpaceError
 from anyscene.scene.keyed import key_of
-from anyscene.scene.structure import Component, Permutation, Structure, enumerate_structures
+from anyscene.scene.structure import Component, Permutation, Structure, splits_of, structures_of
 from anyscene.space.spec import SceneSpec
 from anyscene.space.tables import Seed, Tables
 
@@ -44,7 +44,7 @@ class Frame:
 
 def enumerate_frames(spec: SceneSpec, tables: Tables, complexity: int) -> tuple[Frame, ...]:
     """All frames of a complexity that the spec allows, in a fixed order."""
-    structures = [one for one in enumerate_structures(complexity) if _allowed(spec, one)]
+    structures = [one for split in splits_of(complexity) if _allowed(spec, split) for one in structures_of(*split)]
     if spec.holdout and "structure" in spec.holdout.kinds:
         key = spec.holdout.key
         ranked = sorted(structures, key=lambda one: key_of(key, "structure", one.code))
@@ -71,9 +71,9 @@ def check_fit(spec: SceneSpec, seed: Seed) -> None:
         rest -= free
 
 
-def _allowed(spec: SceneSpec, structure: Structure) -> bool:
+def _allowed(spec: SceneSpec, split: tuple[int, int, int]) -> bool:
     limits = (spec.objects, spec.relations, spec.attributes)
-    return all(limit is None or limit[0] <= count <= limit[1] for limit, count in zip(limits, structure.split, strict=True))
+    return all(limit is None or limit[0] <= count <= limit[1] for limit, count in zip(limits, split, strict=True))
 
 
 def free_frame(structure: Structure) -> Frame:

@@ -111,41 +111,56 @@ class Sampler:
 
     def _lay_out(self) -> None:
         """Attribute menus of every owner and number of attributes, noun pools, relation menus."""
+        most = max(max(frame.structure.attributes) for frame in self.frames)
+        made = self.tables.laid_out
+        attributes, relations = ("attributes", self.seed, self.width), ("relations", self.width)
+        if attributes not in made or made[attributes][2].shape[1] <= most:
+            made[attributes] = self._deal(most)
+        if relations not in made:
+            made[relations] = self._relation_cells()
+        self._attribute_menus, self._menu, self._least = made[attributes]
+        self._relation_menus = made[relations]
+        self._pools = self._make_pools(sorted({a for frame in self.frames for a in frame.structure.attributes}))
+        self._frame_columns()
+
+    def _deal(self, most: int) -> tuple[Menus, IntArray, NDArray[np.object_]]:
+        """Attribute menus of every owner for up to so many attributes, where each begins, and the smallest number of picks of each."""
         tables, spec = self.tables, self.spec
         seeds = len(tables.seed.nouns) if tables.seed else 0
-        most = max(max(frame.structure.attributes) for frame in self.frames)
         weights = tables.taxonomy.attribute_types.weight.copy()
         if spec.counts:
             weights[tables.taxonomy.attribute_types.names.index("count")] = COUNT_WEIGHT
         lists: list[list[IntArray]] = []
-        self._menu = np.full((self._owners + seeds, most + 1, DEALS), -1, dtype=np.int64)
-        self._least = np.zeros((self._owners + seeds, most + 1), dtype=object)
+        menu = np.full((self._owners + seeds, most + 1, DEALS), -1, dtype=np.int64)
+        least = np.zeros((self._owners + seeds, most + 1), dtype=object)
         empty = np.zeros(0, dtype=np.int64)
         bounds = []
         for owner in range(self._owners + seeds):
             own = self._lists(owner)
             used = np.array([kind for kind, values in enumerate(own) if len(values)], dtype=np.int64)
-            self._least[owner, 0] = 1
+            least[owner, 0] = 1
             for count in range(1, min(most, len(used)) + 1):
                 for deal in range(DEALS):
                     order = used[permutation(len(used), key_of("deal", self.seed, count, deal))]
-                    self._menu[owner, count, deal] = len(lists)
+                    menu[owner, count, deal] = len(lists)
                     for slot in range(count):
                         dealt = set(order[slot::count].tolist())
                         lists.append([values if kind in dealt else empty for kind, values in enumerate(own)])
                 bounds.append((owner, count))
-        self._attribute_menus = build_menus(lists, weights, self.width)
-        radix = self._attribute_menus.radix
+        menus = build_menus(lists, weights, self.width)
+        radix = menus.radix
         for owner, count in bounds:
-            starts = self._menu[owner, count]
-            self._least[owner, count] = min(prod(int(radix[start + slot]) for slot in range(count)) for start in starts)
+            least[owner, count] = min(prod(int(radix[start + slot]) for slot in range(count)) for start in menu[owner, count])
+        return menus, menu, least
+
+    def _relation_cells(self) -> Menus:
+        """The relation menu of every pair of classes."""
+        tables = self.tables
         classes = range(len(tables.taxonomy.classes))
         kinds = tables.taxonomy.relations.type_index
         cells = [tables.relations[a][b] for a in classes for b in classes]
-        used_cells = [[cell[kinds[cell] == kind] for kind in range(len(RELATION_TYPE_WEIGHT))] for cell in cells]
-        self._relation_menus = build_menus(used_cells, RELATION_TYPE_WEIGHT, self.width)
-        self._pools = self._make_pools(sorted({a for frame in self.frames for a in frame.structure.attributes}))
-        self._frame_columns()
+        used = [[cell[kinds[cell] == kind] for kind in range(len(RELATION_TYPE_WEIGHT))] for cell in cells]
+        return build_menus(used, RELATION_TYPE_WEIGHT, self.width)
 
     def _make_pools(self, counts: list[int]) -> _Pools:
         """For each number of attributes, the nouns that can have so many, shuffled in 16 ways."""
@@ -160,7 +175,10 @@ class Sampler:
             least[count] = min((self._least[p, count] for p in owners_in), default=0)
             size[count] = len(nouns)
             first[count] = filled + np.arange(SHUFFLES, dtype=np.int64) * len(nouns)
-            chunks += [nouns[permutation(len(nouns), key_of("nouns", self.seed, count, turn))] for turn in range(SHUFFLES)]
+            if (pool := ("pool", self.seed, self.width, count)) not in tables.laid_out:
+                shuffled = [nouns[permutation(len(nouns), key_of("nouns", self.seed, count, turn))] for turn in range(SHUFFLES)]
+                tables.laid_out[pool] = np.concatenate(shuffled)
+            chunks.append(tables.laid_out[pool])
             filled += SHUFFLES * len(nouns)
         anything = np.concatenate([*tables.nouns, *([np.array(tables.seed.nouns)] if tables.seed else [])])[:1]
         nouns = np.concatenate([*chunks, anything])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from itertools import accumulate
 
@@ -23,10 +24,12 @@ from anyscene.space.indexing import Filling, Indexer
 from anyscene.space.sampler import Sampler, check_rows, put_filling
 from anyscene.space.scene_sets import SceneSets
 from anyscene.space.spec import SceneSpec
-from anyscene.space.tables import build_tables
+from anyscene.space.tables import Tables, build_tables
 from anyscene.taxonomy import Taxonomy
 
 IntArray = NDArray[np.int64]
+SIZES = ("complexity", "objects", "attributes", "relations", "scene_attributes")
+"""Fields of a spec that say how large scenes are, and not which words they have."""
 
 
 class Space:
@@ -35,21 +38,30 @@ class Space:
     The number of a scene depends on spec and taxonomy alone. Scenes are numbered by complexity, then by frame (structure, and how a
     contained graph lies in it), then by filling, then by scene attributes.
 
+    Args:
+        taxonomy: the vocabulary.
+        spec: which scenes.
+        sharing: a space of the same vocabulary whose spec differs in ``SIZES`` alone: what was made of the words there is not made again.
+
     Raises:
         EmptySpaceError: no scene meets the constraints.
-        SpecError: a constraint names what the taxonomy lacks.
+        SpecError: a constraint names what the taxonomy lacks, or the space to share with is of other words.
     """
 
-    def __init__(self, taxonomy: Taxonomy, spec: SceneSpec) -> None:
+    def __init__(self, taxonomy: Taxonomy, spec: SceneSpec, *, sharing: Space | None = None) -> None:
         self.spec = spec
-        self.tables = build_tables(taxonomy, spec)
+        self.digest = spec.digest(taxonomy.digest)
+        if sharing is not None:
+            alike = replace(spec, **{name: getattr(sharing.spec, name) for name in SIZES})
+            if sharing.digest != alike.digest(taxonomy.digest):
+                raise SpecError(f"spaces share their words only where their specs differ in nothing but {', '.join(SIZES)}")
+        self.tables: Tables = build_tables(taxonomy, spec) if sharing is None else sharing.tables
         self.taxonomy = self.tables.taxonomy
         if self.tables.seed:
             check_fit(spec, self.tables.seed)
-        self.counter = Counter(self.tables)
-        self.sets = SceneSets(self.tables)
-        self.indexer = Indexer(self.counter)
-        self.digest = spec.digest(taxonomy.digest)
+        self.counter: Counter = Counter(self.tables) if sharing is None else sharing.counter
+        self.sets: SceneSets = SceneSets(self.tables) if sharing is None else sharing.sets
+        self.indexer: Indexer = Indexer(self.counter) if sharing is None else sharing.indexer
 
     @cached_property
     def frames(self) -> dict[int, tuple[Frame, ...]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from math import comb
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +56,11 @@ class Tables:
     scene_attributes: IntArray
     seed: Seed | None
     seed_profile: tuple[int, ...]
+
+    @cached_property
+    def laid_out(self) -> dict[tuple[object, ...], Any]:
+        """What the samplers of spaces that share these tables have laid out, by what it depends on besides them."""
+        return {}
 
     @cached_property
     def profile_of(self) -> IntArray:
