@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from fake_source import FakeSource
@@ -17,7 +17,7 @@ from anyscene.dataset.places import RemotePath, path_or_uri
 from anyscene.errors import MissingExtraError, RecordError, RunError
 
 fsspec = pytest.importorskip("fsspec")
-from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.implementations.memory import MemoryFileSystem  # noqa: E402 - only where it is installed
 
 SOURCE = FakeSource(num_questions=4)
 
@@ -26,12 +26,11 @@ class Bucket(MemoryFileSystem):  # type: ignore[misc]
     """An object store: an object appears when it is closed, nothing can be renamed. It fails when told to."""
 
     protocol = "bucket"
-    store: dict[str, Any] = {}
-    pseudo_dirs = [""]
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
     cachable = False
-    failing: dict[str, int] = {}
+    failing: ClassVar[dict[str, int]] = {}
     """How many bytes may still be written to files with this in their name."""
-    asked: list[str] = []
 
     @classmethod
     def _strip_protocol(cls, path: str) -> str:

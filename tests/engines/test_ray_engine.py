@@ -37,7 +37,7 @@ PATIENCE_S = 120.0
 def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
-    os.environ["RAY_worker_niceness"] = "0"  # or other work on this machine keeps the workers waiting
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray spells it so; or other work on this machine keeps the workers waiting
     with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:  # pytest's names are too long for a socket
         made = Cluster()
         for _ in range(3):
@@ -81,7 +81,8 @@ def test_never_are_more_under_way_than_workers_and_those_ahead(engine: Engine) -
 
     def items() -> Iterator[int]:
         nonlocal taken
-        for taken in range(1, 13):
+        while taken < 12:
+            taken += 1
             yield taken
 
     for done, _ in enumerate(engine.imap_unordered(slow, None, items(), ahead=2), 1):
@@ -203,7 +204,7 @@ def test_a_killed_driver_loses_and_repeats_nothing(engine: Engine, cluster: Any,
         assert driver.wait() == -signal.SIGKILL, driver.stderr and driver.stderr.read()
     until(lambda: engine.workers == 3)
     info = generate(FakeSource(**SMALL), 240, where, shards=24, engine=engine, quiet=True)
-    assert 0 < info.rows_made <= 190
+    assert 0 < info.rows_made <= 240 - 4 * 10  # the last shard may not have been on record yet
     assert digests(out) == digests(tmp_path / "whole")
 
 
@@ -216,10 +217,11 @@ def test_ctrl_c_stops_cleanly_and_can_go_on(engine: Engine, cluster: Any, tmp_pa
         os.killpg(driver.pid, signal.SIGINT)  # as a terminal does: to all of them
         shown, errors = driver.communicate(timeout=PATIENCE_S)
     assert (driver.returncode, shown) == (130, "")
-    assert errors == f"stopped after {3 * num_shards(out)} of 60 rows; run the same command again to go on\n"
+    rows = int(errors.split()[2])
+    assert errors == f"stopped after {rows} of 60 rows; run the same command again to go on\n"
+    assert 3 * num_shards(out) - rows in (0, 3)  # the last shard may not have been on record yet
     assert not [path for path in out.iterdir() if path.name.endswith(".tmp")]
-    left = 60 - 3 * num_shards(out)
-    assert generate(FakeSource(**SMALL), 60, out, shards=20, engine=engine, quiet=True).rows_made == left
+    assert generate(FakeSource(**SMALL), 60, out, shards=20, engine=engine, quiet=True).rows_made == 60 - rows
 
 
 def test_a_place_that_workers_do_not_share_is_told(engine: Engine) -> None:
@@ -233,9 +235,9 @@ def test_words_that_a_worker_does_not_have_are_told(engine: Engine, tmp_path: Pa
 
 
 def test_a_worker_that_fits_no_node_is_told(engine: Engine, cluster: Any) -> None:
-    with pytest.raises(RunError, match=r"64 cores and 0 GPUs; none of the 3 nodes.*--cpus-per-worker"):
-        with open_engine("ray", address=cluster.address, cpus=64):
-            pass
+    told = pytest.raises(RunError, match=r"64 cores and 0 GPUs; none of the 3 nodes.*--cpus-per-worker")
+    with told, open_engine("ray", address=cluster.address, cpus=64):
+        pass
     assert ray.is_initialized()  # whoever connected before stays connected
 
 
