@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from anyscene.cli import options as o
 from anyscene.errors import SpecError
 
 if TYPE_CHECKING:
+    from anyscene.engines import Engine
+    from anyscene.engines.crew import Crew
     from anyscene.evaluation import EvaluationRun as EvaluationRun
     from anyscene.judges import Judge as Judge
     from anyscene.judges.canaries import Canary, DoctorReport
     from anyscene.language.question import Question
-    from anyscene.models import Model
+    from anyscene.models import Model as Model
     from anyscene.taxonomy import Taxonomy
 
 else:
-    EvaluationRun = Judge = Any  # the real ones are imported when a command runs
+    EvaluationRun = Judge = Model = Any  # the real ones are imported when a command runs
 
 SANDBOX = "sandbox"
 WORTH_TIMING = 50
@@ -36,6 +40,13 @@ JudgeOptions = Annotated[
 ]
 Forms = Annotated[str, typer.Option(help="Forms of the questions that are asked: yes_no, choice, open.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="With Ray: how many work side by side; by default as many as the cluster has room for.", show_default=False),
+]
+GpusPerWorker = Annotated[
+    float | None, typer.Option(help="GPUs that Ray sets aside for a worker.  [default: 1; 0 for the sandbox]", show_default=False)
+]
 
 
 def parse_options(given: Sequence[str] | None) -> dict[str, str]:
@@ -68,6 +79,78 @@ def make_judge(name: str, options: Sequence[str] | None) -> Judge:
     from anyscene.judges import load_judge
 
     return load_judge(name, **parse_options(options))
+
+
+def engine_of(
+    name: str, address: str | None, workers: int | None, cpus: float | None, gpus: float | None, *held: str
+) -> AbstractContextManager[Engine | None]:
+    """The engine that the options ask for, to be opened by `with`; None for this process itself.
+
+    Args:
+        name: ``local`` or ``ray``.
+        address: of the cluster.
+        workers: how many there are to be.
+        cpus: of a worker.
+        gpus: likewise; by default one, unless the workers hold nothing but what the sandbox has.
+        held: names of the models and judges that the workers hold.
+
+    Raises:
+        SpecError: there is no such engine, or an option of Ray's is given without it.
+    """
+    needed = float(any(one.partition(":")[0] != SANDBOX for one in held))
+    engine = o.engine_of(name, address, workers, cpus, gpus, default_gpus=needed)
+    if name != "local":
+        return engine
+    if workers is not None:
+        raise SpecError("--workers says something of a Ray cluster: give --engine ray as well, or leave it out")
+    return nullcontext(None)
+
+
+def on_workers(judge: str) -> tuple[str, ...]:
+    """The judge, where workers can have it; none where it is asked from this process in any case."""
+    from anyscene.judges.remote import stays_here
+
+    return () if stays_here(judge) else (judge,)
+
+
+@contextmanager
+def model_on(engine: Engine | None, name: str, options: Sequence[str] | None, quiet: bool) -> Iterator[Model]:
+    """The model that a command names, on the workers of an engine or here. At the end its workers end, and what they cost is said."""
+    if engine is None:
+        yield make_model(name, options)
+        return
+    from anyscene.models.remote import load_remote_model
+
+    model = load_remote_model(engine, name, parse_options(options))
+    try:
+        yield model
+    finally:
+        model.close()
+        _tell_cost(engine, model.crew, name, f"{model.served:,} media", quiet)
+
+
+@contextmanager
+def judge_on(engine: Engine | None, name: str, options: Sequence[str] | None, quiet: bool, number: int | None = None) -> Iterator[Judge]:
+    """The judge that a command names, on the workers of an engine (on so many of them) or here; else as `model_on`."""
+    if engine is None:
+        yield make_judge(name, options)
+        return
+    from anyscene.judges.remote import load_remote_judge
+
+    judge = load_remote_judge(engine, name, parse_options(options), number=number)
+    try:
+        yield judge
+    finally:
+        judge.close()
+        _tell_cost(engine, judge.crew, name, f"{judge.served:,} questions", quiet)
+
+
+def _tell_cost(engine: Engine, crew: Crew, name: str, what: str, quiet: bool) -> None:
+    from anyscene.runs import say
+
+    number, hours, gpus = min(crew.number, len(crew.workers)), crew.worker_seconds / 3600, getattr(engine, "gpus", 0)
+    spent = f"{hours:.3g} worker-hours" + (f", {hours * gpus:.3g} GPU-hours" if gpus else "")
+    say(f"{name}: {number} {'worker' if number == 1 else 'workers'}, {what}, {spent}", quiet=quiet)
 
 
 def model_words(name: str, options: Sequence[str] | None, taxonomy: Path | None) -> list[str]:

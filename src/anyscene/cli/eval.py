@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +14,9 @@ from anyscene.cli.judge import Doctor
 from anyscene.cli.paint import Limit, Samples, Scenes, Seed
 from anyscene.cli.score import AsJson
 
+if TYPE_CHECKING:
+    from anyscene.engines import Engine
+
 HELP = """Evaluate a text-to-image, -video or -3D model: paint, judge, score, report.
 
 Every step is kept in the run's folder: stopped at any moment, the same command goes on, and ends with the files of an unbroken run.
@@ -19,6 +24,8 @@ With a painter of the sandbox, which knows what it drew, true answers are kept f
 
 Example: anyscene generate -n 500 --taxonomy sandbox --out scenes && anyscene eval scenes --model sandbox:flawed --judge sandbox:pixels
 --out run
+
+With --engine ray, workers of a Ray cluster paint and then judge, each with a GPU of its own; the files are the same.
 """
 
 
@@ -38,6 +45,11 @@ def run(
     ] = 0.25,
     doctor: Doctor = True,
     taxonomy: o.TaxonomyFolder = None,
+    engine: o.EngineName = "local",
+    address: o.Address = None,
+    workers: b.Workers = None,
+    cpus_per_worker: o.CpusPerWorker = None,
+    gpus_per_worker: b.GpusPerWorker = None,
     as_json: AsJson = False,
     quiet: b.Quiet = False,
 ) -> None:
@@ -48,24 +60,19 @@ def run(
     from anyscene.evaluation import label_run, paint_run, report_run, scenes_of, score_evaluation
     from anyscene.runs import say
 
-    table = scenes_of(scenes, n)
-    painter = b.make_model(model, model_option)
-    judged_by = b.make_judge(judge, judge_option)  # before anything is painted: a wrong name should not cost hours
-    if doctor:
-        b.insist(judged_by, quiet)
-    kinds = o.parse_names(forms, "forms")
-    opened, _ = paint_run(
-        table,
-        painter,
-        out,
-        seed=seed,
-        samples=samples,
-        taxonomy=b.taxonomy_of(scenes, taxonomy),
-        words=b.model_words(model, model_option, taxonomy),
-        quiet=quiet,
-    )
-    del painter  # its memory is needed by the judge
-    ask(opened, judged_by, kinds, b.judge_words(judge, judge_option, doctor), quiet)
+    place = b.engine_of(engine, address, workers, cpus_per_worker, gpus_per_worker, model, *b.on_workers(judge))
+    table, vocabulary, kinds = scenes_of(scenes, n), b.taxonomy_of(scenes, taxonomy), o.parse_names(forms, "forms")
+    words = b.model_words(model, model_option, taxonomy)
+
+    def paint(painter: b.Model) -> b.EvaluationRun:
+        return paint_run(table, painter, out, seed=seed, samples=samples, taxonomy=vocabulary, words=words, quiet=quiet)[0]
+
+    def check(judged_by: b.Judge) -> None:
+        if doctor:
+            b.insist(judged_by, quiet)
+
+    with place as doing, _painted(doing, model, model_option, judge, judge_option, paint, check, quiet) as (opened, judged_by):
+        ask(opened, judged_by, kinds, b.judge_words(judge, judge_option, doctor), quiet)
     if labels > 0:
         label_run(opened, b.sandbox_truth, share=labels, forms=kinds)
     scores = score_evaluation(opened, judged_by.name)
@@ -77,3 +84,34 @@ def run(
 
         print_scores(scores)
     say(f"report: {path}", quiet=quiet)
+
+
+@contextmanager
+def _painted(
+    engine: Engine | None,
+    model: str,
+    model_option: b.ModelOptions,
+    judge: str,
+    judge_option: b.JudgeOptions,
+    paint: Callable[[b.Model], b.EvaluationRun],
+    check: Callable[[b.Judge], None],
+    quiet: bool,
+) -> Iterator[tuple[b.EvaluationRun, b.Judge]]:
+    """The run, painted, and its judge. The judge is seen before anything is painted: a wrong name should not cost hours."""
+    if engine is None:
+        painter, judged_by = b.make_model(model, model_option), b.make_judge(judge, judge_option)
+        check(judged_by)
+        opened = paint(painter)
+        del painter  # its memory is needed by the judge
+        yield opened, judged_by
+        return
+    from anyscene.models.remote import check_remote
+
+    check_remote(model)
+    where = engine if b.on_workers(judge) else None
+    with b.judge_on(where, judge, judge_option, True, number=1) as judged_by:
+        check(judged_by)
+    with b.model_on(engine, model, model_option, quiet) as painter:  # after the one judge has ended, and before the others begin
+        opened = paint(painter)
+    with b.judge_on(where, judge, judge_option, quiet) as judged_by:
+        yield opened, judged_by

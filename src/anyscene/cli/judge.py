@@ -17,6 +17,9 @@ Answers are stored once and scored in every way. Stopped at any moment, the same
 anything is asked, the judge must pass its canaries (anyscene doctor).
 
 Example: anyscene judge run --judge transformers:Qwen/Qwen3-VL-8B-Instruct -j dtype=bfloat16
+
+With --engine ray, workers of a Ray cluster load the judge and answer, each with a GPU of its own. Servers need no cluster:
+--judge openai:MODEL -j base_url=URL1,URL2 asks several of them at once.
 """
 
 RunFolder = Annotated[Path, typer.Argument(help="The folder of a run.")]
@@ -29,15 +32,22 @@ def run(
     judge_option: b.JudgeOptions = None,
     forms: b.Forms = "yes_no,choice",
     doctor: Doctor = True,
+    engine: o.EngineName = "local",
+    address: o.Address = None,
+    workers: b.Workers = None,
+    cpus_per_worker: o.CpusPerWorker = None,
+    gpus_per_worker: b.GpusPerWorker = None,
     quiet: b.Quiet = False,
 ) -> None:
     """Load, examine, ask."""
     from anyscene.evaluation import open_run
 
-    opened, asked = open_run(folder), b.make_judge(judge, judge_option)
-    if doctor:
-        b.insist(asked, quiet)
-    ask(opened, asked, o.parse_names(forms, "forms"), b.judge_words(judge, judge_option, doctor), quiet)
+    place = b.engine_of(engine, address, workers, cpus_per_worker, gpus_per_worker, judge)
+    opened, kinds, words = open_run(folder), o.parse_names(forms, "forms"), b.judge_words(judge, judge_option, doctor)
+    with place as doing, b.judge_on(doing, judge, judge_option, quiet) as asked:
+        if doctor:
+            b.insist(asked, quiet)
+        ask(opened, asked, kinds, words, quiet)
 
 
 def ask(run: b.EvaluationRun, judge: b.Judge, forms: Sequence[str], words: Sequence[str], quiet: bool) -> None:

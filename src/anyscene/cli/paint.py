@@ -16,6 +16,8 @@ The run's folder keeps each picture with its seed and digest. Stopped at any mom
 makes again what is damaged or failed.
 
 Example: anyscene paint scenes --model diffusers:stabilityai/sdxl-turbo -m steps=4 --samples 2 --out run
+
+With --engine ray, workers of a Ray cluster load the model and paint, each with a GPU of its own; the files are the same.
 """
 
 Scenes = Annotated[Path, typer.Argument(help="A dataset: its folder, or one of its files.")]
@@ -33,19 +35,18 @@ def run(
     samples: Samples = 1,
     seed: Seed = 0,
     taxonomy: o.TaxonomyFolder = None,
+    engine: o.EngineName = "local",
+    address: o.Address = None,
+    workers: b.Workers = None,
+    cpus_per_worker: o.CpusPerWorker = None,
+    gpus_per_worker: b.GpusPerWorker = None,
     quiet: b.Quiet = False,
 ) -> None:
     """Read, load, paint."""
     from anyscene.evaluation import paint_run, scenes_of
 
-    table = scenes_of(scenes, n)
-    paint_run(
-        table,
-        b.make_model(model, model_option),
-        out,
-        seed=seed,
-        samples=samples,
-        taxonomy=b.taxonomy_of(scenes, taxonomy),
-        words=b.model_words(model, model_option, taxonomy),
-        quiet=quiet,
-    )
+    opened = b.engine_of(engine, address, workers, cpus_per_worker, gpus_per_worker, model)
+    table, vocabulary = scenes_of(scenes, n), b.taxonomy_of(scenes, taxonomy)
+    words = b.model_words(model, model_option, taxonomy)
+    with opened as doing, b.model_on(doing, model, model_option, quiet) as painter:
+        paint_run(table, painter, out, seed=seed, samples=samples, taxonomy=vocabulary, words=words, quiet=quiet)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -46,6 +47,7 @@ class RemoteJudge:
     Attributes:
         name, revision, template: those of the judge; likewise what it has of ``examinable``, ``frames``, ``max_pixels`` and ``mode``.
         workers: how many media are worth asking about at once.
+        served: how many questions came back so far.
         takes_files: media need not be decoded for it.
     """
 
@@ -56,6 +58,8 @@ class RemoteJudge:
         self.crew = crew
         self.name, self.revision, self.template = str(facts["name"]), str(facts["revision"]), str(facts["template"])
         self.workers = crew.number
+        self.served = 0
+        self._lock = threading.Lock()
         for name in _TOLD:
             if name in facts:
                 setattr(self, name, facts[name])
@@ -68,6 +72,8 @@ class RemoteJudge:
             RunError: workers were lost, again and again, with this media.
         """
         answers: list[Answer] = self.crew.ask("answer", media.data, media.modality, media.suffix, list(questions))
+        with self._lock:
+            self.served += len(answers)
         return answers
 
     def close(self) -> None:
@@ -99,6 +105,4 @@ def load_remote_judge(engine: Engine, name: str, options: Mapping[str, object], 
     try:
         return RemoteJudge(Crew(engine, _Bench, (name, dict(options)), what=f"judge {name}", error=JudgeError, number=number))
     except JudgeError as error:
-        raise JudgeError(f"judge {name} cannot be used on a worker of the cluster: {error}") from error
-    except SpecError as error:
-        raise SpecError(f"on a worker of the cluster: {error}") from error
+        raise JudgeError(f"judge {name} cannot be used on a worker: {error}") from error

@@ -13,10 +13,10 @@ from anyscene.engines.crew import Crew
 from anyscene.errors import AnySceneError, ModelError, SpecError
 from anyscene.media import Media
 from anyscene.media.unread import UnreadMedia
-from anyscene.models.loading import load_model
+from anyscene.models.loading import load_model, model_names
 from anyscene.models.protocol import Failure, Finds, KnowsTruth
 
-__all__ = ["RemoteModel", "RemotePainter", "load_remote_model"]
+__all__ = ["RemoteModel", "RemotePainter", "check_remote", "load_remote_model"]
 
 _STAYS_HERE = {
     "folder": "takes pictures from a folder of this machine",
@@ -84,6 +84,7 @@ class RemoteModel:
         name, revision, modality, settings, batch_size: those of the model.
         workers: how many batches are worth giving at once.
         stopped: why nothing more can be made, where a worker says so.
+        served: how many media came back so far.
     """
 
     def __init__(self, crew: Crew) -> None:
@@ -94,6 +95,7 @@ class RemoteModel:
         self.batch_size: int = crew.ask("batch_size")
         self.workers = crew.number
         self.stopped: ModelError | None = None
+        self.served = 0
         self._known: OrderedDict[tuple[str, int], Mapping[str, object]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -106,6 +108,7 @@ class RemoteModel:
         """
         painted: _Painted = self.crew.ask("paint", list(captions), list(seeds))
         with self._lock:
+            self.served += len(painted.media)
             self.batch_size = min(self.batch_size, painted.batch_size)
             if painted.stopped is not None and self.stopped is None:
                 self.stopped = ModelError(painted.stopped)
@@ -132,6 +135,19 @@ class RemotePainter(RemoteModel):
         return found
 
 
+def check_remote(name: str) -> None:
+    """Sees at once, without loading anything, whether a model may be used on workers.
+
+    Raises:
+        SpecError: there is no such back-end, or it works where the command runs and nowhere else.
+    """
+    backend = name.partition(":")[0]
+    if backend in _STAYS_HERE:
+        raise SpecError(f"model {name} {_STAYS_HERE[backend]}: it does not run on other machines. Leave --engine out")
+    if backend not in model_names():
+        raise SpecError(f"model {name!r}: there is no back-end {backend!r}; there are {', '.join(model_names())}")
+
+
 def load_remote_model(engine: Engine, name: str, options: Mapping[str, object], *, number: int | None = None) -> RemoteModel:
     """A model on the workers of an engine.
 
@@ -146,15 +162,11 @@ def load_remote_model(engine: Engine, name: str, options: Mapping[str, object], 
         ModelError: it cannot be loaded on a worker.
         RunError: there is no room for a worker.
     """
-    backend = name.partition(":")[0]
-    if backend in _STAYS_HERE:
-        raise SpecError(f"model {name} {_STAYS_HERE[backend]}: it does not run on other machines. Leave --engine out")
+    check_remote(name)
     try:
         crew = Crew(engine, _Easel, (name, dict(options)), what=f"model {name}", error=ModelError, number=number)
     except ModelError as error:
-        raise ModelError(f"model {name} cannot be used on a worker of the cluster: {error}") from error
-    except SpecError as error:
-        raise SpecError(f"on a worker of the cluster: {error}") from error
+        raise ModelError(f"model {name} cannot be used on a worker: {error}") from error
     try:
         if crew.facts["finds"]:
             raise SpecError(f"model {name} finds its pictures where they lie: it does not run on other machines. Leave --engine out")
