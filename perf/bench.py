@@ -31,6 +31,7 @@ from rich.table import Table
 import anyscene
 from anyscene import SceneSpace
 from anyscene.dataset import ROWS_PER_CHUNK, RecordSource, generate
+from engines import cost_of
 from measure import best_wall_seconds, cpu_seconds, folder_bytes, in_turn, peak_mib, rate_of, restart_on_one_core
 
 REFERENCE_COMPLEXITY = (4, 7)
@@ -176,7 +177,43 @@ def reference(arguments: argparse.Namespace) -> Iterator[Measurement]:
             yield rate("reference", f"Anyscene, {name}", ours, note)
 
 
-PARTS = {"throughput": throughput, "scaling": scaling, "startup": startup, "memory": memory, "reference": reference}
+def engines(arguments: argparse.Namespace) -> Iterator[Measurement]:
+    """Rows per second with one worker process and with two, of this machine and of Ray, start and end included; on all cores."""
+    rows = max(arguments.rows, 500_000)
+    cores = os.cpu_count() or 1
+    spent: dict[str, dict[int, float]] = {"local": {}, "ray": {}}
+    for workers in (1, 2):
+        for name, cpu_s in spent.items():
+            with tempfile.TemporaryDirectory() as folder:
+                words = [
+                    "generate",
+                    "-n",
+                    str(rows),
+                    "--shards",
+                    "8",
+                    "--engine",
+                    name,
+                    "--workers",
+                    str(workers),
+                    "--out",
+                    f"{folder}/out",
+                ]
+                cost = cost_of([sys.executable, "-m", "anyscene.cli.main", *words])
+            cpu_s[workers] = cost.cpu_s
+            note = f"{cost.cpu_s:.0f} CPU s of {cores} cores; command {cost.own_mib:,.0f} MiB, worker {cost.worker_mib:,.0f} MiB"
+            yield Measurement("engines", f"{name}, {workers} workers, full records to Parquet", rows / cost.wall_s, "rows/s wall", note)
+        ratio = spent["ray"][workers] / spent["local"][workers]
+        yield Measurement("engines", f"Ray over local, {workers} workers, CPU seconds", ratio, "times", f"{rows:,} rows")
+
+
+PARTS = {
+    "throughput": throughput,
+    "scaling": scaling,
+    "startup": startup,
+    "memory": memory,
+    "engines": engines,
+    "reference": reference,
+}
 
 
 def machine() -> dict[str, object]:

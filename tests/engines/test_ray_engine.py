@@ -176,13 +176,12 @@ def test_a_killed_worker_and_a_lost_node_lose_and_repeat_nothing(
     engine: Engine, cluster: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     generate(FakeSource(**SMALL), 240, tmp_path / "whole", shards=24, quiet=True)
-    extra = cluster.add_node(**NODE)
-    until(lambda: engine.workers == 4)
+    lost = next(node for node in cluster.worker_nodes if node.unique_id != ray.get_runtime_context().get_node_id())
     source = FakeSource(**SMALL, delay_s=0.5, die_once=str(tmp_path / "marker"), die_at=105)
     making = threading.Thread(target=generate, args=(source, 240, tmp_path / "out"), kwargs={"shards": 24, "engine": engine})
     making.start()
     until(lambda: num_shards(tmp_path / "out") >= 6)
-    cluster.remove_node(extra, allow_graceful=False)
+    cluster.remove_node(lost, allow_graceful=False)  # the rest of this module has two nodes
     making.join()
     assert (tmp_path / "marker").exists()
     assert digests(tmp_path / "out") == digests(tmp_path / "whole")
@@ -202,7 +201,6 @@ def test_a_killed_driver_loses_and_repeats_nothing(engine: Engine, cluster: Any,
         until(lambda: num_shards(out) >= 5 or driver.poll() is not None)
         driver.kill()
         assert driver.wait() == -signal.SIGKILL, driver.stderr and driver.stderr.read()
-    until(lambda: engine.workers == 3)
     info = generate(FakeSource(**SMALL), 240, where, shards=24, engine=engine, quiet=True)
     assert 0 < info.rows_made <= 240 - 4 * 10  # the last shard may not have been on record yet
     assert digests(out) == digests(tmp_path / "whole")
@@ -235,7 +233,7 @@ def test_words_that_a_worker_does_not_have_are_told(engine: Engine, tmp_path: Pa
 
 
 def test_a_worker_that_fits_no_node_is_told(engine: Engine, cluster: Any) -> None:
-    told = pytest.raises(RunError, match=r"64 cores and 0 GPUs; none of the 3 nodes.*--cpus-per-worker")
+    told = pytest.raises(RunError, match=r"64 cores and 0 GPUs; none of the [23] nodes.*--cpus-per-worker")
     with told, open_engine("ray", address=cluster.address, cpus=64):
         pass
     assert ray.is_initialized()  # whoever connected before stays connected
