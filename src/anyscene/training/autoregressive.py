@@ -249,7 +249,9 @@ class _Training:
         update, folder = found
         damage: tuple[type[Exception], ...] = (*load_errors(), EOFError, IndexError, UnpicklingError)
         try:
-            state = torch.load(folder / STATE, map_location=self._arguments.device, weights_only=True)
+            device = self._arguments.device
+            device = "cpu" if device.type == "cpu" else device  # of several processes it is cpu:0, which torch.load does not know
+            state = torch.load(folder / STATE, map_location=device, weights_only=True)
             if set(state["weights"]) != set(self.weights) or (state["ema"] is None) != (self.ema is None):
                 raise ValueError("it is of other weights")
             with torch.no_grad():

@@ -266,8 +266,11 @@ class GrpoConfig(Section):
         model_options: of the policy.
         judge: who answers the questions of the scene reward.
         judge_options: of that judge.
-        reward: ``scene``, ``clip`` (then ``clip_weights``), or weights of several: ``{scene = 1.0, clip = 0.3}``.
+        reward: ``scene``, ``clip`` (then ``clip_weights``), ``served`` (then ``reward_servers``), or weights of several:
+            ``{scene = 1.0, clip = 0.3}``.
         reward_options: of `rewards.SceneReward`.
+        reward_servers: addresses of servers of one reward (``anyscene reward serve``), asked in turn; their token, if they want one, is in
+            the environment variable ANYSCENE_REWARD_TOKEN.
         clip_weights: the metric behind ``clip``, as ``load_metric`` takes it.
         scenes: the training scenes: fields of ``SceneSpec``.
         taxonomy: ``None`` is the one that ships; ``sandbox`` or a folder.
@@ -284,6 +287,7 @@ class GrpoConfig(Section):
     judge_options: dict[str, Any] = Field(default_factory=dict)
     reward: str | dict[str, float] = "scene"
     reward_options: dict[str, Any] = Field(default_factory=dict)
+    reward_servers: tuple[str, ...] = ()
     clip_weights: str = "clipscore:openai/clip-vit-base-patch32"
     scenes: dict[str, Any] = Field(default_factory=dict)
     taxonomy: str | None = None
@@ -305,6 +309,8 @@ class GrpoConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> GrpoConfig:
+        if bool(self.reward_servers) != ("served" in self.rewards):
+            raise ValueError("reward = served and reward_servers go together: the one is the reward of the others")
         if self.updates % self.optimization.inner_updates:
             raise ValueError(f"updates {self.updates} must be a multiple of optimization.inner_updates {self.optimization.inner_updates}")
         return self

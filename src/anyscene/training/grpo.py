@@ -17,7 +17,7 @@ from anyscene.models.autoregressive import AutoregressiveModel
 from anyscene.models.diffusers import DiffusersModel
 from anyscene.plugins import checked_options
 from anyscene.report import training_sections, write_training_page
-from anyscene.rewards import Guards, MetricReward, Reward, SceneReward, Weighted, default_guards
+from anyscene.rewards import Guards, MetricReward, Reward, RewardClient, SceneReward, Weighted, default_guards
 from anyscene.runs import lock_folder, open_folder, say, write_atomic
 from anyscene.scoring.metrics import load_metric
 from anyscene.taxonomy import Taxonomy
@@ -59,12 +59,14 @@ def make_reward(config: GrpoConfig, judge: Judge | None) -> Reward:
                 raise SpecError("the reward 'scene' asks a judge; name one: --judge sandbox:pixels")
             checked = checked_options(SceneReward, "reward_options", config.reward_options)
             made[name] = SceneReward(judge, **checked)  # type: ignore[arg-type]
+        elif name == "served":
+            made[name] = RewardClient(config.reward_servers, name="served")
         elif name == "clip":
             made[name] = MetricReward(load_metric(config.clip_weights), name="clip")
         elif ":" in name:
             made[name] = MetricReward(load_metric(name))
         else:
-            raise SpecError(f"reward {name!r}: it must be scene, clip, or a metric with its weights (pickscore:yuvalkirstain/PickScore_v1)")
+            raise SpecError(f"reward {name!r}: it must be scene, clip, served, or a metric with its weights (pickscore:...)")
     if len(made) == 1:
         return next(iter(made.values()))
     parts = {name.partition(":")[0]: (one, config.rewards[name]) for name, one in made.items()}

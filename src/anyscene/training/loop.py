@@ -234,8 +234,7 @@ class Learner:
 
         from anyscene.training.sharding import placed
 
-        device = self.device if self._sharding is None else "cpu"  # whole, there may be no room for it
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)  # the device may have no room for it
         weights = self.trainable.parameters
         self.trainable.set(state["weights"])
         for number, known in state["optimizer"]["state"].items():
