@@ -94,7 +94,7 @@ def result_of(folder: Path) -> dict[str, Any]:
 def test_the_skills_with_a_true_gap_are_chosen(run: Path) -> None:
     result = result_of(run)
     assert result["trained"] and result["chosen"]
-    for one in result["gap"]:
+    for one in result["reach"]:
         chosen = one["skill"] in result["chosen"]
         assert not chosen or (one["difference"] > 0 and one["p_adjusted"] < 0.05)
         assert one["p_adjusted"] is None or one["p_adjusted"] >= 0.05 or chosen or one["difference"] <= 0 or one["own"] is not None
@@ -116,12 +116,33 @@ def test_the_budget_is_exact_and_every_lesson_is_a_picture_of_the_teacher_that_p
 
 def test_of_many_skills_those_with_the_largest_difference_are_taught(run: Path, tmp_path: Path) -> None:
     everything, one = result_of(run), go(tmp_path / "one", **{"exam.most": 1, "lessons.samples": 2, "lessons.keep": 2})
-    low = {gap["skill"]: gap["low"] for gap in everything["gap"] if gap["skill"] in everything["chosen"]}
+    low = {gap["skill"]: gap["low"] for gap in everything["reach"] if gap["skill"] in everything["chosen"]}
     assert len(low) > 1
     assert one["chosen"] == sorted(low, key=lambda skill: -low[skill])[:1] == everything["chosen"][:1]
     assert one["lessons"]["kept"] == BUDGET and one["lessons"]["pictures"] == 2 * BUDGET
     with pytest.raises(SpecError, match=r"lessons.keep 2: the teacher makes 1 \(lessons.samples\) of each scene"):
         configure(**{"lessons.keep": 2})
+
+
+def test_what_the_autoencoder_of_the_student_loses_is_no_reason_to_teach_a_skill(run: Path, tmp_path: Path) -> None:
+    result = result_of(run)
+    gap, reach = ({one["skill"]: one for one in result[name]} for name in ("gap", "reach"))
+    assert gap.keys() == reach.keys()
+    assert all(reach[skill]["a"] == gap[skill]["a"] for skill in gap)  # the same student
+    # Patterns of few pixels do not survive 8 x 8 latents, colours do.
+    assert gap["attribute:pattern"]["b"] > 0.9 > 0.6 > reach["attribute:pattern"]["b"]
+    assert reach["attribute:color"]["b"] > 0.8
+    back, teacher = open_run(run / "exam" / "reach"), open_run(run / "exam" / "teacher")
+    assert back.model["name"] == "sandbox:renderer through sandbox:diffusion"
+    entries = zip(back.media.entries(), teacher.media.entries(), strict=True)
+    for one, other in list(entries)[:5]:
+        assert one.key == other.key
+        pixels, drawn = (run.media.read(entry, "image").array().astype(int) for run, entry in ((back, one), (teacher, other)))
+        assert 0 < abs(pixels - drawn).mean() < 12
+    whole = go(tmp_path / "whole", **{"exam.reach": False, "exam.most": 1})
+    assert "reach" not in whole and not (tmp_path / "whole" / "exam" / "reach").exists()
+    compared = [one for one in result["gap"] if one["p_adjusted"] is not None]
+    assert whole["chosen"] == [max(compared, key=lambda one: one["low"])["skill"]]
 
 
 def test_lessons_ask_for_the_chosen_skills_far_more_often_than_scenes_do(run: Path) -> None:

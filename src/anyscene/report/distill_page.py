@@ -128,6 +128,7 @@ def _pooled(name: str, words: str, result: Mapping[str, Any]) -> Markup:
 
 def _gap(result: Mapping[str, Any]) -> Markup:
     rows, chosen = result["gap"], set(result["chosen"])
+    reach = {one["skill"]: one for one in result.get("reach") or ()}
     shown = [one for one in rows if one["difference"] is not None][:MOST_ROWS]
     plot = _forest("Teacher minus student", "In points, on the exam.", shown, [one["holds"] for one in shown]) if shown else None
     lines = []
@@ -137,6 +138,7 @@ def _gap(result: Mapping[str, Any]) -> Markup:
         cells = [
             _value(one["a"], percent),
             _value(one["b"], percent),
+            *([_value(reach[one["skill"]]["b"], percent)] if reach else []),
             _value(one["difference"], points, "number main"),
             _between(one),
             _value(one["own"], points),
@@ -145,11 +147,27 @@ def _gap(result: Mapping[str, Any]) -> Markup:
             el("td", "chosen" if picked else "too few scenes" if one["p_adjusted"] is None else "", class_="number"),
         ]
         lines.append(el("tr", el("th", el("b", name) if picked else name, scope="row", dir="auto"), cells))
-    columns = ("Skill", "Student", "Teacher", "Difference", "Interval", "Its own", "p (Holm)", "Scenes", "")
+    columns = (
+        "Skill",
+        "Student",
+        "Teacher",
+        *(["In reach"] if reach else []),
+        "Difference",
+        "Interval",
+        "Its own",
+        "p (Holm)",
+        "Scenes",
+        "",
+    )
     note = (
         "Both answered the same exam, on scenes of the training side. Chosen is where the teacher is better after Holm's correction for "
         "all skills. Complexity and rarity count only for what the concepts in these scenes do not explain: the column “its own”."
     )
+    if reach:
+        note += (
+            " “In reach” is the teacher after a way through the student's autoencoder: what is lost there the student cannot draw, so "
+            "skills are chosen by what is left of the difference."
+        )
     said = el("p", str(result["conclusion"])) if not chosen and result.get("conclusion") else None
     body = table(columns, lines, "figures sortable", "What the teacher does better")
     return el("div", said, el("p", note, class_="note"), el("div", plot, class_="panels") if plot else None, body)
