@@ -14,7 +14,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -105,17 +105,17 @@ def curves(out: Path) -> dict[str, list[float]]:
     return found
 
 
-def draw(found: dict[str, list[float]]) -> str:
-    """The curves as SVG: a panel for each reward, since their scales differ, a line for each run."""
-    panels: dict[str, dict[str, list[float]]] = {}
+def draw(found: Mapping[str, Sequence[float]], what: str = "Training reward", along: str = "", first: str = "scene") -> str:
+    """Curves as SVG: a panel for each name before the last hyphen (a reward's), since scales differ, a line for each run."""
+    panels: dict[str, dict[str, Sequence[float]]] = {}
     for name, values in found.items():
         panels.setdefault(name.rpartition("-")[0], {})[name] = values
     width, height, parts = 460, 260, []
-    for place, (reward, runs) in enumerate(sorted(panels.items(), key=lambda one: one[0] != "scene")):
+    for place, (reward, runs) in enumerate(sorted(panels.items(), key=lambda one: one[0] != first)):
         low, high = min(map(min, runs.values())), max(map(max, runs.values()))
         longest = max(map(len, runs.values()))
         left, right, top, bottom = place * width + 50, (place + 1) * width - 20, 40, height - 40
-        parts.append(el("text", f"Training reward: {reward}", x=left, y=22, font_size=15))
+        parts.append(el("text", f"{what}: {reward}", x=left, y=22, font_size=15))
         for value in np.linspace(low, high, 5):
             y = bottom - (bottom - top) * (value - low) / (high - low)
             parts.append(el("line", x1=left, x2=right, y1=float(y), y2=float(y), stroke="#ddd"))
@@ -127,7 +127,7 @@ def draw(found: dict[str, list[float]]) -> str:
             ]
             parts.append(el("path", d="M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points), fill="none", stroke=color, stroke_width=1.8))
             parts.append(el("text", name, x=right, y=points[-1][1] - 6, font_size=11, text_anchor="end", fill=color))
-        parts.append(el("text", f"updates 1 to {5 * longest}, means of 5", x=left, y=height - 14, font_size=11))
+        parts.append(el("text", along or f"updates 1 to {5 * longest}, means of 5", x=left, y=height - 14, font_size=11))
     size = {"width": width * len(panels), "height": height}
     back = el("rect", **size, fill="white")
     return el("svg", back, parts, xmlns="http://www.w3.org/2000/svg", font_family="sans-serif", **size) + "\n"

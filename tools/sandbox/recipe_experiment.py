@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 from captions import training_pairs
-from grpo_experiment import RESAMPLES, SCORES, by_scene, difference
+from grpo_experiment import RESAMPLES, SCORES, by_scene, difference, draw
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -125,6 +125,23 @@ def of_distill(runs: Sequence[Path]) -> dict[str, Any]:
     return found
 
 
+def curves(recipe: str, runs: Sequence[Path], found: Mapping[str, Any]) -> str:
+    """``improve``: the validation score at the start and after each round, by arm. ``distill``: the loss, means of 100 updates. As SVG."""
+    lines: dict[str, list[float]] = {}
+    for run in runs:
+        seed = run.name.rpartition("-")[2]
+        if recipe == "improve":
+            course = found["rounds"][run.name]
+            lines[f"selected-{seed}"] = course["validation"]
+            lines |= {f"{arm}-{seed}": [course["validation"][0], *course[arm]] for arm in ARMS if arm in course}
+        else:
+            losses = [json.loads(line)["loss"] for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
+            lines[f"loss-{seed}"] = [float(np.mean(losses[at : at + 100])) for at in range(0, len(losses), 100)]
+    if recipe == "improve":
+        return draw(lines, "Validation soft", "start and rounds", "selected")
+    return draw(lines, "Training", "means of 100 updates")
+
+
 def show(found: Mapping[str, Any]) -> None:
     """The pooled figures, in points."""
 
@@ -160,6 +177,7 @@ def main() -> None:
     runs = sorted(one.parent for one in chosen.out.glob("seed-*/result.json"))
     summary = of_improve(runs) if chosen.recipe == "improve" else of_distill(runs)
     (chosen.out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", "utf-8")
+    (chosen.out / "curves.svg").write_text(curves(chosen.recipe, runs, summary), "utf-8")
     show(summary)
 
 
