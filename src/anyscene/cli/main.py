@@ -14,6 +14,7 @@ from anyscene.cli import (
     bench,
     calibrate,
     compare,
+    cost,
     describe,
     distill,
     doctor,
@@ -78,6 +79,7 @@ app.command("score", help=score.HELP)(score.run)
 app.command("report", help=report.HELP)(report.run)
 app.command("compare", help=compare.HELP)(compare.run)
 app.command("calibrate", help=calibrate.HELP)(calibrate.run)
+app.command("cost", help=cost.HELP)(cost.run)
 app.command("doctor", help=doctor.HELP)(doctor.run)
 app.command("export", help=export.HELP)(export.run)
 app.command("distill", help=distill.HELP)(distill.run)
