@@ -50,7 +50,7 @@ class RayActors:
         for copy in self._copies:
             self._await(copy)
         try:
-            self._free.put(self._take())
+            self._leave(self._take())
         except BaseException:
             self.close()
             raise
@@ -58,14 +58,14 @@ class RayActors:
     def call(self, method: str, *arguments: Any) -> Any:
         """`object.method(*arguments)` on the next copy that is free (`ActorGroup.call`)."""
         import ray
-        from ray.exceptions import RayActorError, RayError
+        from ray.exceptions import NodeDiedError, ObjectLostError, RayActorError, RayError
 
         lost: RayError | None = None
         for _ in range(ATTEMPTS):
             copy = self._take()
             try:
                 message = ray.get(copy.call.remote(method, *arguments))
-            except RayActorError as error:
+            except (RayActorError, ObjectLostError, NodeDiedError) as error:  # the copy, or the node with the reply that lay there
                 self._leave(copy, lost=True)
                 lost = error
                 continue
