@@ -27,7 +27,7 @@ from anyscene.dataset import record_schema
 from anyscene.errors import CapacityError, RunError, SpecError
 from anyscene.evaluation import paint_run
 from anyscene.evaluation.run import json_bytes, slug
-from anyscene.evaluation.skills import Rows, draw_around
+from anyscene.evaluation.skills import Drawn, Rows, SkillNames, draw_around
 from anyscene.models import Model
 from anyscene.moderation.build import BuildOptions, build_dataset
 from anyscene.moderation.dataset import REAL, DetectorData, open_dataset
@@ -44,6 +44,8 @@ from anyscene.taxonomy import Taxonomy
 
 __all__ = ["harden"]
 
+LOOK = (4, 8, 16, 32, 64)
+"""Rows looked at for each new scene, more where the ones before held too few."""
 HARD_CASES, HARDENED, REPORT = "hard-cases.json", "hardened.json", "report.html"
 
 
@@ -99,9 +101,7 @@ def harden(
         if cases.weights:
             say(f"missed more than the rest: {', '.join(cases.weights)}", quiet=quiet)
             fresh = _fresh(rows, data)
-            drawn = draw_around(fresh, cases.weights, n, skills)
-            if len(drawn.records) < n:
-                raise CapacityError(f"{n} new scenes around the hard cases: the scenes to draw from hold {len(drawn.records)}; widen them")
+            drawn = _around(fresh, cases.weights, n, skills)
             arms = {"hard": list(drawn.records), "plain": list(fresh(drawn.looked, 2 * n))[: len(drawn.records)] if control else []}
             detectors = {"before": detector}
             for arm, name in (("hard", "hardened"), ("plain", "control")):
@@ -161,6 +161,26 @@ def _fresh(rows: Rows, data: DetectorData) -> Rows:
         return [record for record in rows(start, count) if _graph(record) not in known]
 
     return fresh
+
+
+def _around(rows: Rows, weights: Mapping[str, float], n: int, skills: SkillNames) -> Drawn:
+    """New scenes around the hard cases. Where these are rare, more rows are looked at for each.
+
+    Raises:
+        CapacityError: they are too rare even so.
+    """
+    looked = 0
+    for look in LOOK:
+        drawn = draw_around(rows, weights, n, skills, look=look)
+        if len(drawn.records) == n:
+            return drawn
+        if drawn.looked == looked:
+            break
+        looked = drawn.looked
+    raise CapacityError(
+        f"{n} new scenes around the hard cases ({', '.join(weights)}): of {looked:,} scenes looked at {len(drawn.records)} ask for "
+        "one; take fewer with -n, or other scenes to draw from"
+    )
 
 
 def _painted(
