@@ -223,6 +223,8 @@ HOSTILE: dict[str, tuple[str, str]] = {
     "half a letter": ('[{"id": "\\ud800"}]', "half a letter"),
     "one key twice": ('[{"id": 1, "id": 2}]', "twice"),
     "a number of a million digits": ("[" + "9" * 1_000_000 + "]", ""),
+    "a number beyond all": ('[{"id": 1e999}]', "1e999 is too large"),
+    "one key twice among many": ("{" + "".join(f'"{at}": 1, ' for at in range(100_000)) + '"99999": 1}', "'99999' occurs twice"),
 }
 
 
@@ -247,6 +249,8 @@ def changed(name: str, **values: Any) -> bytes:
         ("tifa", {"choices": "yes"}, "choices must be a list"),
         ("tifa", {"choices": ["yes"]}, "two or more"),
         ("tifa", {"choices": ["yes", 1]}, "two or more"),
+        ("tifa", {"choices": ["yes", "x" * 200_000]}, "two or more"),
+        ("conceptmix", {"question": ["x" * 200_000]}, "at most 100,000 letters"),
         ("tifa", {"question": 3}, "question must be text"),
         ("tifa", {"question": " "}, "empty"),
         ("tifa", {"answer": None}, "answer must be text"),

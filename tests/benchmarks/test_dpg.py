@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -154,6 +156,15 @@ def test_the_file_of_answers_of_the_released_script_is_read(tmp_path: Path) -> N
     path.write_text("something else\n")
     with pytest.raises(RecordError, match="line 1: not 'path"):
         DPG.read_evidence(path, own)
+    path.write_text("\n".join(lines * 2))  # the script goes on at the end of the file that is there
+    twice = DPG.read_evidence(path, own)
+    assert twice.by_media == found.by_media and [note.count for note in twice.notes] == [4, len(lines) - 2]
+    path.write_text("\n".join([*lines, lines[0].replace("yes", "no")]))
+    with pytest.raises(RecordError, match=f"line {len(lines) + 1}: partiprompts97 has another answer to 'Is it 1"):
+        DPG.read_evidence(path, own)
+    path.write_text(f"/p/whoops1.png, ({'9' * 5000}, 0, 1, 1), Is it 1?, yes\n")
+    with pytest.raises(RecordError, match="line 1: not 'path"):
+        DPG.read_evidence(path, own)
 
 
 @pytest.mark.skipif(not (DATA / "dsg").is_dir(), reason="the data of the DSG release are not here")
@@ -173,4 +184,8 @@ def test_a_file_of_full_size_agrees_with_the_scorer_of_dsg(judge: str) -> None:
 
 @pytest.mark.skipif(not (DATA / "dpg").is_dir(), reason="the prompts of DPG-Bench are not here")
 def test_the_prompts_that_are_at_hand_are_as_many_as_the_release_has() -> None:
-    assert len(json.loads((DATA / "dpg" / "prompts.json").read_text())) == 1065
+    prompts = json.loads((DATA / "dpg" / "prompts.json").read_text())
+    counted = Counter(re.sub(r"\d+$", "", name) for name in prompts)
+    forty = ("countbench", "diffusiondb", "drawtext", "midjourney", "posescript", "stanford", "vrd", "whoops")
+    assert counted == {"": 299, "partiprompts": 324, "COCOval": 100, "localized": 22, **dict.fromkeys(forty, 40)}
+    assert len(prompts) == 1065 and "partiprompts97" in prompts

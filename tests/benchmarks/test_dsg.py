@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
-import subprocess
-import sys
 from collections import Counter
 from functools import lru_cache
 from pathlib import Path
@@ -327,25 +324,3 @@ def test_tuples_become_a_graph() -> None:
     assert graph["relations"] == [{"subject": "o0", "predicate": "on", "object": "o1"}]
     assert graph["scene_attributes"] == [{"type": "global", "value": "noir"}]
     assert elements == [["o0.a0"], ["o0"], ["r0"], ["s0"], []]
-
-
-# ---- the command -----------------------------------------------------------------------------------------------------------
-
-
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "anyscene.cli.main", "bench", "score", "dsg", *arguments], capture_output=True, text=True)
-
-
-def test_the_command_prints_json_and_a_table(tmp_path: Path) -> None:
-    files = [
-        "--items",
-        str(write_questions(tmp_path / "q.csv", [("tifa_1", 1, "0"), ("tifa_1", 2, "1")])),
-        str(write_answers(tmp_path / "a.csv", [("tifa_1", 1, "yes"), ("tifa_1", 2, "no")])),
-    ]
-    found = json.loads(command(*files, "--json").stdout)
-    assert found["official"]["headline"]["value"] == 50.0
-    assert set(found["official"]["columns"]) == {"library", "in_place", "fixpoint", "no_dependency", "paper", "micro", "all_correct"}
-    table = command(*files).stdout
-    assert "50.00" in table and "all_correct" in table and "1 of 1 items scored" in table and "silence-is-zero" in table
-    wrong = command(*files, "--model", "unheard-of")
-    assert wrong.returncode == 1 and len(wrong.stderr.splitlines()) == 1 and "m" in wrong.stderr and not wrong.stdout

@@ -369,3 +369,14 @@ def test_the_interval_is_that_of_dependent_pictures() -> None:
     assert found.value == pytest.approx(0.55, abs=0.01) and found.low is not None and found.high is not None
     expected = 1.96 * math.sqrt(sum(p * (1 - p) / number[tag] for tag, p in shares.items())) / 6  # 0.0157 standard errors
     assert (found.high - found.low) / 2 == pytest.approx(expected, rel=0.1)
+
+
+@needs_data
+def test_the_released_prompts_in_another_order_are_refused(tmp_path: Path) -> None:
+    """Folders and boxes go by the number of a prompt: shuffled, each would be taken for another's."""
+    lines = DATA.read_text().splitlines()
+    (tmp_path / "shuffled.jsonl").write_text("\n".join([*lines[1:], lines[0]]) + "\n")
+    with pytest.raises(RecordError, match="the prompts of the release in another order"):
+        GENEVAL.import_items(tmp_path / "shuffled.jsonl")
+    (tmp_path / "part.jsonl").write_text("\n".join(lines[:5]) + "\n")
+    assert len(GENEVAL.import_items(tmp_path / "part.jsonl").records) == 5

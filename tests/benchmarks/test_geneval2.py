@@ -77,7 +77,9 @@ def test_both_means_by_hand(items: Items) -> None:
     gm = (math.prod(first) ** (1 / 6) + 0.6) / 2
     assert found.official.headline.value == pytest.approx(100 * gm) and found.fixed.headline.value == pytest.approx(100 * gm)
     assert found.official.columns["soft_tifa_am"].value == pytest.approx(100 * (sum(first) / 6 + 0.68) / 2)
-    assert found.official.columns["tifa"].value == pytest.approx(100 * (5 / 6 + 1 / 2) / 2)  # of eleven numbers one with 0.5 is the likeliest
+    assert found.official.columns["tifa"].value == pytest.approx(
+        100 * (5 / 6 + 1 / 2) / 2
+    )  # of eleven numbers one with 0.5 is the likeliest
     assert found.official.by["atom_count"]["3"].value == pytest.approx(60)
     assert found.official.by["skill"]["count"].value == pytest.approx(100 * (0.5 + 0.8) / 2)
     assert found.official.by["skill"]["object"].value == pytest.approx(100 * (1.0 + 0.9 + 0.36) / 3)  # over atoms, not prompts

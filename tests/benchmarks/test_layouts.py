@@ -203,6 +203,14 @@ def test_clips_by_prompt_and_sample(tmp_path: Path) -> None:
     assert len(found.missing) == 7 and found.modality == "video"
 
 
+def test_a_map_may_name_what_no_file_system_takes(tmp_path: Path) -> None:
+    own = items("tifa", ("coco_1", "a cup"))
+    picture(tmp_path / "a.png")
+    (tmp_path / "images.json").write_text(json.dumps({"coco_1": ["a.png", "x" * 5000, "../" * 2000 + "etc/passwd"]}))
+    found = read_layout(tmp_path / "images.json", own)
+    assert found.complete and "2 files are named and not there" in found.line() and len(found.line()) < 600
+
+
 def test_a_map_from_items_to_files(tmp_path: Path) -> None:
     tifa = items("tifa", ("coco_1", "a café"), ("coco_2", "two dogs"))
     picture(tmp_path / "x" / "one.png")
@@ -226,9 +234,10 @@ def test_stems_by_id_number_or_prompt_in_any_letters(tmp_path: Path) -> None:
     own = items("genai-bench", ("00012", "a café"), ("00013", "two dogs"), ("00014", "a cat"))
     picture(tmp_path / "00012.jpeg")
     picture(tmp_path / "two dogs.png")
-    picture(tmp_path / "2.png", COLORS[1])
+    picture(tmp_path / "14.png", COLORS[1])
+    picture(tmp_path / "2.png", COLORS[2])  # of prompt 2, which is not among these; not of the one in place 2
     found = read_layout(tmp_path, own, layout="stems", samples=1)
-    assert of(found) == {("00012", 0): "00012.jpeg", ("00013", 0): "two dogs.png", ("00014", 0): "2.png"}
+    assert of(found) == {("00012", 0): "00012.jpeg", ("00013", 0): "two dogs.png", ("00014", 0): "14.png"}
     os.remove(tmp_path / "00012.jpeg")
     picture(tmp_path / "a cafe\u0301.png")  # as a Mac writes it
     assert of(read_layout(tmp_path, own, layout="stems", samples=1))["00012", 0] == "a cafe\u0301.png"

@@ -186,3 +186,9 @@ def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path) -> None:
         list(read_training(tmp_path))
     with pytest.raises(RecordError, match="no such file"):
         list(read_training(tmp_path / "gone"))
+
+
+def test_a_row_whose_things_are_all_alike_does_not_take_for_ever() -> None:
+    things = [{"id": f"o{at}", "name": "dog", "attributes": []} for at in range(30)]
+    near = [{"subject": a["id"], "predicate": "near", "object": b["id"]} for a in things for b in things if a is not b]
+    assert INDEX.look("dogs", {"objects": things, "relations": near, "scene_attributes": []}) is None

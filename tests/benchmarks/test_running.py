@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -162,70 +159,3 @@ def test_a_judge_that_has_not_answered_is_named(path: Path, tmp_path: Path) -> N
     run(items_of("dpg", path), tmp_path / "run")
     with pytest.raises(SpecError, match="nobody"):
         score_benchmark_run(tmp_path / "run", "nobody")
-
-
-# ---- the command -----------------------------------------------------------------------------------------------------------
-
-
-def command(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([sys.executable, "-m", "anyscene.cli.main", "bench", *arguments], capture_output=True, text=True)
-    assert done.returncode == code, done.stderr
-    return done
-
-
-def test_import_run_and_score_by_command(path: Path, tmp_path: Path) -> None:
-    told = command("import", "dpg", str(path), "--out", str(tmp_path / "items")).stdout
-    assert "2 items of dpg with 6 questions" in told and "the release has 1,065" in told
-    out = str(tmp_path / "run")
-    ran = (
-        "run",
-        "dpg",
-        str(tmp_path / "items"),
-        "--model",
-        "sandbox:flawed",
-        "--judge",
-        "sandbox:pixels",
-        "--out",
-        out,
-        "--quiet",
-        "--json",
-    )
-    first = json.loads(command(*ran).stdout)
-    assert json.loads(command(*ran).stdout) == first  # all there: nothing is made or asked again
-    assert json.loads(command("score", "dpg", out, "--json").stdout) == first
-    assert "the numbers are those of the file" in command("score", "dpg", f"{out}/result.json").stdout
-    for wrong in (("score", "tifa", out), ("score", "dpg", str(path)), ("score", "dpg", str(tmp_path / "none")), ("run", "dpg", str(path))):
-        asked = (*wrong, "--judge", "sandbox:pixels", "--out", out) if wrong[0] == "run" else wrong
-        done = command(*asked, code=1)
-        assert len(done.stderr.splitlines()) == 1 and not done.stdout
-
-
-def test_pictures_that_are_there_are_judged_in_their_own_layout(path: Path, tmp_path: Path) -> None:
-    from PIL import Image
-
-    items = items_of("dpg", path)
-    opened = paint_benchmark(items, load_model("sandbox:renderer"), tmp_path / "source", quiet=True)
-    grids = tmp_path / "grids"
-    grids.mkdir()
-    for record in items.records:
-        tiles = [opened.media.read(one).image for one in opened.media.entries() if one.record_id == record["id"]]
-        width, height = tiles[0].size
-        grid = Image.new("RGB", (2 * width, 2 * height))
-        for place, tile in enumerate(tiles):
-            grid.paste(tile, (place % 2 * width, place // 2 * height))
-        grid.save(grids / f"{record['id']}.png")
-    asked = (
-        "run",
-        "dpg",
-        str(path),
-        "--pictures",
-        str(grids),
-        "--model",
-        "mine",
-        "--judge",
-        "sandbox:pixels",
-        "--out",
-        str(tmp_path / "run"),
-    )
-    found = json.loads(command(*asked, "--quiet", "--json").stdout)
-    assert found["fixed"]["headline"]["value"] == 100.0 and found["model"] == "mine" and found["counts"]["media_found"] == 8

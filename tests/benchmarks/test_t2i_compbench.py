@@ -363,3 +363,14 @@ def test_the_released_prompts() -> None:
     on_top = sum("on top of" in record["caption"] for record in found.records if found.extras[record["id"]]["category"] == "complex")
     assert on_top == 33 and "on top of" in RELATIONS_2D
     assert all(extra["things"] for extra in found.extras.values() if extra["category"] == "numeracy")
+    prompts = [record["caption"] for record in found.records]  # names of files hold them up to the first "_"
+    assert max(map(len, prompts)) <= 151 and not any("_" in prompt or "/" in prompt for prompt in prompts)
+
+
+@needs_data
+def test_released_prompts_in_another_order_are_refused(tmp_path: Path) -> None:
+    """Scores of the released scripts go by number."""
+    lines = (DATA / "color_val.txt").read_text().split("\n")
+    (tmp_path / "color_val.txt").write_text("\n".join(reversed(lines)) + "\n")
+    with pytest.raises(RecordError, match=r"color_val\.txt: the prompts of the release in another order"):
+        T2I_COMPBENCH.import_items(tmp_path / "color_val.txt")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,9 @@ def test_an_answer_that_is_no_choice_is_the_nearest_one_officially_and_wrong_els
     found = TIFA.score(own, said(own, {"who?": "surfing man", "where?": "beach"}))
     assert (found.official.headline.value, found.fixed.headline.value) == (1.0, 0.0)
     assert found.faults[0].effect == 1.0
+    assert [note.line() for note in found.notes] == [
+        "2 free answers were mapped to choices by their letters, officially by sentence embeddings (--encoder)"
+    ]
 
 
 def test_an_encoder_decides_as_the_released_scorer_lets_it(tmp_path: Path) -> None:
@@ -130,3 +134,12 @@ def test_answers_as_csv(tmp_path: Path) -> None:
     path.write_text("id,question,answer\na,1?,yes\na,1?,no\n")
     with pytest.raises(RecordError, match="line 3: a has another answer"):
         TIFA.read_evidence(path, own)
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the data of the TIFA release are not here")
+def test_the_released_captions_are_as_many_of_each_kind_and_are_no_questions() -> None:
+    path = DATA / "tifa_v1.0_text_inputs.json"
+    kinds = Counter(row["id"].split("_")[0] for row in json.loads(path.read_text()))
+    assert kinds == {"coco": 2000, "partiprompt": 1420, "paintskill": 500, "drawbench": 161}
+    with pytest.raises(RecordError, match="entry 1: it lacks the field 'question'"):
+        TIFA.import_items(path)

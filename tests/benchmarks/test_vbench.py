@@ -250,6 +250,7 @@ def test_prompts_that_stand_twice_are_joined_or_left_out(tmp_path: Path) -> None
         ([{"prompt_en": "a", "dimension": ["taste"]}], "dimension 'taste' is none of VBench's"),
         ([{"prompt_en": "a", "dimension": [7]}], "dimension '7'"),
         ([{"prompt_en": "a", "dimension": ["color"], "auxiliary_info": []}], "auxiliary_info must be an object"),
+        ([{"prompt_en": "a", "dimension": ["color"], "auxiliary_info": {"a": [[[[[[[[1]]]]]]]]}}], "nested too deeply"),
     ],
 )
 def test_wrong_prompts_are_refused(tmp_path: Path, value: Any, said: str) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from anyscene.errors import SpecError
 from anyscene.scoring.agreement import (
     agreement_share,
+    calibrate_ties,
     cohen_kappa,
     compare_pairs,
     kendall_tau_b,
@@ -96,3 +97,25 @@ def test_pairs_are_compared_within_their_group() -> None:
     assert pairs is not None
     assert (pairs.n, pairs.right, pairs.tied, pairs.wrong) == (3, 0.0, pytest.approx(1 / 3), pytest.approx(2 / 3))
     assert compare_pairs(group[:2], people[:2], score[:2]) is None
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 6)), min_size=2, max_size=9))
+def test_ties_are_calibrated_as_every_threshold_tried_out_says(pairs: list[tuple[int, int]]) -> None:
+    people, score = (list(own) for own in zip(*pairs, strict=True))
+
+    def right(threshold: float) -> int:
+        found = 0
+        for at, (a, x) in enumerate(pairs):
+            for b, y in pairs[at + 1 :]:
+                told = 0 if abs(x - y) <= threshold else (x > y) - (x < y)
+                found += told == (a > b) - (a < b)
+        return found
+
+    tried = [right(threshold) for threshold in range(7)]
+    found = calibrate_ties(people, score)
+    assert found is not None and found.n == len(pairs) * (len(pairs) - 1) // 2
+    assert found.accuracy == max(tried) / found.n and found.threshold == tried.index(max(tried))
+
+
+def test_a_single_value_has_no_pairs() -> None:
+    assert calibrate_ties([1], [2]) is None

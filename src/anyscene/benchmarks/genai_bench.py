@@ -20,6 +20,7 @@ from anyscene.benchmarks.benchmark import About, BenchmarkResult, Fault, Items, 
 from anyscene.benchmarks.reading import field, json_value, whole_number
 from anyscene.errors import RecordError
 from anyscene.judges.prompts import parse_yes_no
+from anyscene.scoring.agreement import calibrate_ties, kendall_tau_b, pearson
 from anyscene.scoring.question_bank import Bools, Floats
 from anyscene.scoring.scores import mean_by
 from anyscene.scoring.statistics import Estimate, Mean
@@ -133,8 +134,9 @@ class GenAiBench:
         tagged = np.array([bool(items.extras[id]["skills"]) for id in lined.items], dtype=np.bool_)
         values, officially = _by_prompt(lined), _by_prompt(zeros)
         shifted = _shifted(items, officially)
-        official = _numbers(items, shifted, "official", tagged, seed)
-        fixed = _numbers(items, values, "fixed", np.ones(len(tagged), dtype=np.bool_), seed)
+        people = _people(items, evidence.model, values)
+        official = _numbers(items, shifted, "official", tagged, seed, people)
+        fixed = _numbers(items, values, "fixed", np.ones(len(tagged), dtype=np.bool_), seed, people)
         headline = official.headline.value
 
         def effect(mended: Floats, mask: Bools) -> float | None:
@@ -242,7 +244,23 @@ def _shifted(items: Items, values: Floats) -> Floats:
     return np.array([values[place] if place < len(values) else math.nan for place in places])
 
 
-def _numbers(items: Items, values: Floats, compat: str, counted: Bools, seed: int) -> Numbers:
+def _people(items: Items, model: str, values: Floats) -> dict[str, Estimate]:
+    """How the scores agree with people's ratings of the same pictures; nothing where people rated no model of that name."""
+    rated = [items.extras[record["id"]]["people"].get(model) or [math.nan] for record in items.records]
+    ratings = np.array([float(np.mean(own)) for own in rated])
+    number = int((~np.isnan(ratings) & ~np.isnan(values)).sum())
+    if not number:
+        return {}
+    pairs = calibrate_ties(ratings, values)
+    found = {
+        "people, Pearson": pearson(ratings, values),
+        "people, Kendall tau-b": kendall_tau_b(ratings, values),
+        "people, pairs with calibrated ties": None if pairs is None else pairs.accuracy,
+    }
+    return {name: Estimate(value, None, None, number) for name, value in found.items()}
+
+
+def _numbers(items: Items, values: Floats, compat: str, counted: Bools, seed: int, people: Mapping[str, Estimate]) -> Numbers:
     mean = Mean.of(values)
     skills = sorted({skill for extra in items.extras.values() for skill in extra["skills"]})
     masks = {
@@ -253,7 +271,7 @@ def _numbers(items: Items, values: Floats, compat: str, counted: Bools, seed: in
     headline = found.pop("\0", Estimate(None, None, None, 0))
     own = values[counted & ~np.isnan(values)]
     deviation = Estimate(float(own.std(ddof=1)) if len(own) > 1 else None, None, None, len(own))
-    return Numbers(compat, headline, {"std": deviation}, {"skill": found})
+    return Numbers(compat, headline, {"std": deviation, **people}, {"skill": found})
 
 
 GENAI_BENCH = GenAiBench()

@@ -142,6 +142,8 @@ class _Names:
 
     def __init__(self, items: Items) -> None:
         self.index: dict[int, str] = {}
+        self.numbered: dict[int, str] = {}
+        """Those whose own id is a number, whatever its zeros in front."""
         self._ids: dict[str, str] = {}
         self._captions: dict[str, list[str]] = {}
         self._category: dict[str, str] = {}
@@ -149,6 +151,8 @@ class _Names:
             own = str(record["id"])
             extra = items.extras.get(own, {})
             self.index[record["index"]] = own
+            if _DIGITS.fullmatch(str(extra.get("item_id", own))):
+                self.numbered.setdefault(int(extra.get("item_id", own)), own)
             for name in (own, str(extra.get("item_id", own))):
                 self._ids.setdefault(_plain(name), own)
             self._captions.setdefault(_plain(str(record["caption"])), []).append(own)
@@ -368,9 +372,8 @@ def _prompt_samples(root: Path, names: _Names, samples: int, modality: str, comp
 
 
 def _stems(root: Path, names: _Names, samples: int, modality: str, compat: str) -> _Claims:
-    """``{item}.png`` or ``{item}_{sample}.png``; the item by its id, its number or its prompt."""
+    """``{item}.png`` or ``{item}_{sample}.png``; the item by its id (zeros in front of a number do not matter) or its prompt."""
     claims = _Claims()
-    by_number = 0
     for path in _files(root, modality):
         stem, inside = path.stem, _folders(path, root)
         owner = names.by_id(stem) or names.by_caption(stem, inside)
@@ -378,11 +381,8 @@ def _stems(root: Path, names: _Names, samples: int, modality: str, compat: str) 
         if owner is None and (match := _NUMBERED.fullmatch(stem) or _SAMPLED.fullmatch(stem)):
             owner, sample = names.by_id(match[1]) or names.by_caption(match[1], inside), int(match[2])
         if owner is None and _DIGITS.fullmatch(stem):
-            owner = names.index.get(int(stem))
-            by_number += owner is not None
+            owner = names.numbered.get(int(stem))
         claims.put(owner, sample, path)
-    if by_number:
-        claims.notes.append(Note("files are called by numbers, which were taken for places in the items' file, from 0", by_number))
     return claims
 
 
@@ -398,10 +398,10 @@ def _map(root: Path, names: _Names, samples: int, modality: str, compat: str) ->
             if not isinstance(name, str) or "\0" in name:
                 raise RecordError(f"{root}, item {key[:60]!r}: the name of a file is wanted, not {json.dumps(name)[:60]}")
             path = root.parent / name
-            if path.is_file():
+            if _is_file(path):
                 claims.put(names.by_id(key) or names.by_caption(key), sample, path)
             else:
-                claims.absent.append(name)
+                claims.absent.append(name[:100])
     return claims
 
 
@@ -427,6 +427,14 @@ def _files(root: Path, modality: str, deep: bool = True) -> Iterator[Path]:
     for path in sorted(root.rglob("*") if deep else root.iterdir()):
         if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file():
             yield path
+
+
+def _is_file(path: Path) -> bool:
+    """False for a name that no file system takes, too."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _folders(path: Path, root: Path) -> tuple[str, ...]:

@@ -155,7 +155,7 @@ class LeakIndex:
         self.threshold = threshold
         self._exact: dict[str, str] = {}
         self._plain: dict[tuple[str, ...], str] = {}
-        self._scenes: dict[Any, str] = {}
+        self._scenes: dict[Any, dict[Any, str]] = {}  # by what is cheap to tell, then exactly
         self._long: dict[tuple[str, ...], list[tuple[tuple[str, ...], str]]] = {}
         texts: list[tuple[Grams, str]] = []
         self.with_graph = 0
@@ -168,10 +168,10 @@ class LeakIndex:
                 texts.append((_grams(words), id))
             if len(words) >= CONTAINED:
                 self._long.setdefault(words[:CONTAINED], []).append((words, id))
-            key = scene_key(record["graph"])
-            if key is not None:
+            scene = _scene_of(record["graph"])
+            if scene is not None:
                 self.with_graph += 1
-                self._scenes.setdefault(key, id)
+                self._scenes.setdefault(scene.rough, {}).setdefault(scene.key, id)
         self._near = _Near(texts, threshold)
 
     def look(self, caption: str, graph: Mapping[str, Any] | None = None) -> Leak | None:
@@ -181,7 +181,9 @@ class LeakIndex:
         words = plain_words(caption)
         if (id := self._plain.get(words)) is not None:
             return Leak("normalized", id)
-        if self._scenes and graph is not None and (key := scene_key(graph)) is not None and (id := self._scenes.get(key)) is not None:
+        scene = _scene_of(graph) if self._scenes and graph is not None else None
+        own_scenes = self._scenes.get(scene.rough) if scene is not None else None
+        if scene is not None and own_scenes and (id := own_scenes.get(scene.key)) is not None:
             return Leak("same_graph", id)
         for start in range(len(words) - CONTAINED + 1):
             for own, id in self._long.get(words[start : start + CONTAINED], ()):
@@ -232,6 +234,27 @@ def _grams(words: Sequence[str]) -> Grams:
     return frozenset(pairwise(words)) if len(words) > 1 else frozenset({tuple(words)}) if words else frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """A graph as it is compared: labels of the things that are related, relations by their ids, all other things counted, the scene."""
+
+    labels: Mapping[str, str]
+    edges: Sequence[tuple[str, str, str]]
+    alike: tuple[tuple[str, int], ...]
+    scene: tuple[str, ...]
+
+    @property
+    def rough(self) -> Any:
+        """What equal scenes have in common; cheap, and for nearly all scenes as good as `key`."""
+        triples = sorted((self.labels[subject], predicate, self.labels[target]) for subject, predicate, target in self.edges)
+        return tuple(sorted(self.labels.values())), tuple(triples), self.alike, self.scene
+
+    @property
+    def key(self) -> Any:
+        """What equal scenes and no others have in common; dear where many things of one label are related alike."""
+        return self.alike, canonical_key(self.labels, self.edges) if self.labels else (), self.scene
+
+
 def scene_key(graph: Mapping[str, Any]) -> Any:
     """What two graphs of one scene have in common, whatever their ids, the types of their attributes and the words around a relation.
 
@@ -240,6 +263,12 @@ def scene_key(graph: Mapping[str, Any]) -> Any:
     Returns:
         A key, or None for a graph without objects.
     """
+    scene = _scene_of(graph)
+    return None if scene is None else scene.key
+
+
+def _scene_of(graph: Mapping[str, Any]) -> _Scene | None:
+    """None for a graph without objects."""
     related = {end for one in graph["relations"] for end in (one["subject"], one["object"])}
     labels: dict[str, str] = {}
     alike: Counter[str] = Counter()
@@ -259,8 +288,7 @@ def scene_key(graph: Mapping[str, Any]) -> Any:
         for one in graph["relations"]
         if one["subject"] in labels and one["object"] in labels
     ]
-    scene = tuple(sorted(_said(one["value"]) for one in graph["scene_attributes"]))
-    return tuple(sorted(alike.items())), canonical_key(labels, edges) if labels else (), scene
+    return _Scene(labels, edges, tuple(sorted(alike.items())), tuple(sorted(_said(one["value"]) for one in graph["scene_attributes"])))
 
 
 def _said(text: str) -> str:

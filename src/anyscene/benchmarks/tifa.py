@@ -18,7 +18,7 @@ from anyscene.benchmarks.answer_files import read_answer_rows, reader_notes
 from anyscene.benchmarks.asking import Sheet, count_replies, estimates, item_means, part_notes, sheet
 from anyscene.benchmarks.benchmark import About, BenchmarkResult, Fault, Items, Note, Numbers, Replies, Reply, make_record, result_of
 from anyscene.benchmarks.choices import Encoder, literal_choice, named_choice, nearest_choice
-from anyscene.benchmarks.reading import field, json_value
+from anyscene.benchmarks.reading import MAX_CHARS, field, json_value
 from anyscene.errors import RecordError
 from anyscene.judges.prompts import reply_status
 from anyscene.scoring.question_bank import Floats
@@ -176,7 +176,7 @@ def _question(entry: object, where: str, notes: dict[str, list[str]]) -> tuple[s
     given = field(entry, "choices", list, where)
     if not item.strip() or not text or not answer:
         raise RecordError(f"{where}: an empty id, question or answer")
-    if len(given) < 2 or not all(isinstance(one, str) and one.strip() for one in given):
+    if len(given) < 2 or not all(isinstance(one, str) and one.strip() and len(one) <= MAX_CHARS for one in given):
         raise RecordError(f"{where}: choices must be two or more texts, not {str(given)[:60]}")
     choices = list(dict.fromkeys(one.strip() for one in given))
     if len(choices) < len(given):

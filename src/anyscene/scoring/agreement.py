@@ -17,7 +17,9 @@ from anyscene.scoring.question_bank import Floats, Ints
 
 __all__ = [
     "Pairs",
+    "TiedPairs",
     "agreement_share",
+    "calibrate_ties",
     "cohen_kappa",
     "compare_pairs",
     "kendall_tau_b",
@@ -197,3 +199,52 @@ def compare_pairs(group: Ints, people: Floats, score: Floats, least_gap: float =
         tied += int((told & (own == 0)).sum())
         distance += 1
     return Pairs(n, right / n, tied / n, (n - right - tied) / n) if n else None
+
+
+@dataclass(frozen=True, slots=True)
+class TiedPairs:
+    """How often a score orders pairs as people do, ties among them, where scores that lie close count as tied.
+
+    Attributes:
+        n: pairs.
+        accuracy: share that are ordered, or tied, as by people.
+        threshold: scores that differ by no more than this count as tied; the least that gives the highest accuracy.
+    """
+
+    n: int
+    accuracy: float
+    threshold: float
+
+
+def calibrate_ties(people: ArrayLike, score: ArrayLike) -> TiedPairs | None:
+    """Pairwise accuracy with tie calibration (Deutsch et al., 2023), over all pairs; NaN is left out.
+
+    A score without ties is not punished for people's, and one that ties everything wins nothing. Memory grows with the square of the
+    number of values: 1,600 take 50 MB.
+
+    Args:
+        people: ratings.
+        score: of the same things.
+
+    Returns:
+        None where there are fewer than two.
+
+    Raises:
+        SpecError: the two are not equally long.
+    """
+    first, second = _two(people, score)
+    if len(first) < 2:
+        return None
+    one, other = np.triu_indices(len(first), 1)
+    told, gap = np.sign(first[one] - first[other]), second[one] - second[other]
+    in_order = (told != 0) & (np.sign(gap) == told)
+    gained = np.where(told == 0, 1, -in_order.astype(np.int64))  # once the pair counts as tied
+    order = np.argsort(np.abs(gap), kind="stable")
+    thresholds = np.abs(gap)[order]
+    right = int(in_order.sum()) + np.cumsum(gained[order])
+    last = np.append(thresholds[1:] > thresholds[:-1], True)
+    thresholds, right = np.append(0.0, thresholds[last]), np.append(int(in_order.sum()), right[last])
+    if thresholds[1] == 0:  # equal scores are tied whatever the threshold
+        thresholds, right = thresholds[1:], right[1:]
+    best = int(np.argmax(right))
+    return TiedPairs(len(one), float(right[best]) / len(one), float(thresholds[best]))
