@@ -23,43 +23,56 @@ class Cost:
     worker_mib: float
     together_mib: float
 
+    def __str__(self) -> str:
+        memory = f"command {self.own_mib:,.0f} MiB, largest worker {self.worker_mib:,.0f} MiB, together {self.together_mib:,.0f} MiB"
+        return f"{self.wall_s:,.1f} s, {self.cpu_s:,.1f} CPU s; at most: {memory}"
 
-def cost_of(command: Sequence[str], *, every_s: float = 0.5) -> Cost:
+
+def cost_of(command: Sequence[str], *, beside: Sequence[int] = (), every_s: float = 0.5) -> Cost:
     """Runs a command on all cores and looks at its processes every so often. What a process does after the last look is not counted.
 
     Memory that processes share, such as Ray's object store, is counted once per process that holds it.
+
+    Args:
+        command: What is run.
+        beside: Processes that work for it and are there before: what they, and those that they start, spend meanwhile counts as well.
+        every_s: Seconds between two looks.
     """
+    others = [psutil.Process(pid) for pid in beside]
+    before = {key: spent for key, (spent, _, _) in _looked_at(others).items()}
     began = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=_on_all_cores)
     own = psutil.Process(process.pid)
     cpu_s: dict[tuple[int, float], float] = {}
     own_mib = worker_mib = together_mib = 0.0
     while process.poll() is None:
-        together = 0.0
-        for one in _family(own):
-            try:
-                with one.oneshot():
-                    times, memory, name = one.cpu_times(), one.memory_info().rss / 2**20, " ".join(one.cmdline())
-                    cpu_s[one.pid, one.create_time()] = times.user + times.system
-            except psutil.Error:
-                continue
-            together += memory
-            if one.pid == own.pid:
-                own_mib = max(own_mib, memory)
-            elif "ray::" in name or "spawn_main" in name:
-                worker_mib = max(worker_mib, memory)
-        together_mib = max(together_mib, together)
+        found = _looked_at([own, *others])
+        cpu_s.update({key: spent - before.get(key, 0.0) for key, (spent, _, _) in found.items()})
+        own_mib = max([own_mib, *(mib for (pid, _), (_, mib, _) in found.items() if pid == own.pid)])
+        worker_mib = max([worker_mib, *(mib for _, mib, name in found.values() if name.startswith("ray::") or "spawn_main" in name)])
+        together_mib = max(together_mib, sum(mib for _, mib, _ in found.values()))
         time.sleep(every_s)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, list(command))
     return Cost(time.perf_counter() - began, sum(cpu_s.values()), own_mib, worker_mib, together_mib)
 
 
-def _family(own: psutil.Process) -> list[psutil.Process]:
-    try:
-        return [own, *own.children(recursive=True)]
-    except psutil.Error:
-        return []
+def _looked_at(roots: Sequence[psutil.Process]) -> dict[tuple[int, float], tuple[float, float, str]]:
+    """CPU seconds, MiB and command line of these processes and of all that they started."""
+    found = {}
+    for root in roots:
+        try:
+            family = [root, *root.children(recursive=True)]
+        except psutil.Error:
+            continue
+        for one in family:
+            try:
+                with one.oneshot():
+                    times = one.cpu_times()
+                    found[one.pid, one.create_time()] = times.user + times.system, one.memory_info().rss / 2**20, " ".join(one.cmdline())
+            except psutil.Error:
+                continue
+    return found
 
 
 def _on_all_cores() -> None:
