@@ -44,6 +44,10 @@ def test_every_command_runs(page, tmp_path):
             for line in lines:
                 if re.search(r"anyscene (grpo|improve|distill) ", line):
                     pytest.importorskip("trl")
+                if "--engine ray" in line:
+                    pytest.importorskip("ray")
+                if line.startswith("accelerate"):
+                    pytest.importorskip("trl")
                 if "anyscene improve" in line or "anyscene distill" in line:
                     pytest.importorskip("peft")
                 if line.split()[0] in ("make", "pip", "git", "cd"):

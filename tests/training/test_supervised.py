@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from anyscene.media import Media  # noqa: E402
 from anyscene.models import load_model  # noqa: E402
 from anyscene.training.config import Learning, read_config  # noqa: E402
 from anyscene.training.examples import Example  # noqa: E402
+from anyscene.training.launch import launch_config  # noqa: E402
 from anyscene.training.policies import Trained  # noqa: E402
 from anyscene.training.run_folder import TrainingRun  # noqa: E402
 from anyscene.training.supervised import check_supervised, train_supervised  # noqa: E402
@@ -336,6 +338,7 @@ from accelerate import PartialState
 from anyscene.models import load_model
 from anyscene.training.config import Learning
 from anyscene.training.examples import read_examples
+from anyscene.training.launch import launch_config  # noqa: E402
 from anyscene.training.policies import Trained
 from anyscene.training.run_folder import TrainingRun
 from anyscene.training.supervised import train_supervised
@@ -383,22 +386,44 @@ def test_after_kill_9_the_same_weights_come_out(folder: Folder, tmp_path: Path) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("method", "rank"), [("sft", 4), ("dpo", 0)])
-def test_two_processes_learn_what_one_learns(method: str, rank: int, folder: Folder, tmp_path: Path) -> None:
-    config = configure(**{"fine_tuning.method": method, "lora.rank": rank, "fine_tuning.updates": 3, "optimization.micro_batch": 1})
-    examples = make_examples(tmp_path / "examples", 6)
-    _, run, _ = train("sd3", folder, tmp_path / "one", config, examples)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*launch, *in_processes(folder, tmp_path, config, examples), "two", "1"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    assert done.returncode == 0, done.stderr[-2000:]
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_two_processes_learn_what_one_learns_and_each_goes_on_where_the_other_stopped(kind: str, folder: Folder, tmp_path: Path) -> None:
+    """All weights, a reference that is swapped in, a moving average; the first update is made by one process, the next two by two."""
+    given = {"fine_tuning.method": "dpo", "lora.rank": 0, "fine_tuning.updates": 3, "ema.decay": 0.5, "optimization.micro_batch": 1}
+    config, examples = configure(**given), make_examples(tmp_path / "examples", 6)
+    trained, run, _ = train("sd3", folder, tmp_path / "one", config, examples)
+    with pytest.raises(Interrupted):
+        train("sd3", folder, tmp_path / "two", config, examples, stop_after=1)
+    command = [*launch(kind), *in_processes(folder, tmp_path, config, examples), "two", "1"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[:4000]
     assert done.stdout.count("processes 2") == 2
-    two = [json.loads(line) for line in (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()]
+    two = TrainingRun(tmp_path / "two", 3).metrics()
+    assert [one["update"] for one in two] == [1, 2, 3]
     for one, other in zip(run.metrics(), two, strict=True):
         assert other["loss"] == pytest.approx(one["loss"], rel=1e-3)
         assert other["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-2)
     for a, b in zip(weights(tmp_path / "one"), weights(tmp_path / "two"), strict=True):
         torch.testing.assert_close(a, b, rtol=0.05, atol=3e-4)
+    shutil.copytree(tmp_path / "two" / "checkpoints", tmp_path / "again" / "checkpoints")
+    train("sd3", folder, tmp_path / "again", config, examples)  # nothing is left to learn; the checkpoint is whole, the average with it
+    again, made = (transformer(tmp_path / name) for name in ("again", "two"))
+    assert again.keys() == made.keys() == transformer(tmp_path / "one").keys()
+    assert all(torch.equal(again[name], made[name]) for name in made)
+    index = json.loads((tmp_path / "two" / "policy" / "model_index.json").read_text())
+    assert index["transformer"] == ["diffusers", "SD3Transformer2DModel"]
+    assert diffusers.SD3Transformer2DModel.from_pretrained(tmp_path / "two" / "policy" / "transformer")
+    assert load_model(trained.load.replace("/one/", "/two/"), **trained.options).generate(["a ball"], [1])  # type: ignore[union-attr]
+
+
+def launch(kind: str) -> list[str]:
+    """Two processes by a config that ships."""
+    return [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(launch_config(kind))]
+
+
+def transformer(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = load_file(run / "policy" / "transformer" / "diffusion_pytorch_model.safetensors")
+    return found
 
 
 @pytest.mark.parametrize("rank", [0, 4])

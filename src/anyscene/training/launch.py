@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +19,7 @@ from anyscene.models import Model
 from anyscene.models.diffusers import DiffusersModel
 from anyscene.training.config import Learning, Section
 
-__all__ = ["check_learning", "join_processes", "launch_config", "launched_for", "make_trackers", "take_own_gpu"]
+__all__ = ["as_copies", "check_learning", "join_processes", "launch_config", "launched_for", "make_trackers", "take_own_gpu"]
 
 CONFIGS = Path(__file__).parent / "configs" / "accelerate"
 PATH_OF = "accelerate launch --config_file $(python -m anyscene.training.launch"
@@ -66,6 +67,13 @@ def take_own_gpu() -> None:
         torch.cuda.set_device(int(rank) % torch.cuda.device_count())
 
 
+def as_copies() -> AbstractContextManager[Any]:
+    """Inside, accelerate takes the processes for holders of copies: weights are sharded by us, on CPUs and GPUs the same way."""
+    from accelerate.utils import patch_environment
+
+    return patch_environment(accelerate_use_fsdp="false")  # type: ignore[no-any-return]
+
+
 def join_processes(model: Model) -> Any:
     """The state of accelerate: of one process, or of those that were launched together, on the model's kind of device.
 
@@ -77,7 +85,8 @@ def join_processes(model: Model) -> Any:
     launched_for()
     device = getattr(model, "device", None) or getattr(getattr(model, "shape", None), "device", "cpu")
     try:
-        return PartialState(cpu=str(device).startswith("cpu"), timeout=timedelta(hours=24))  # the others wait while one evaluates
+        with as_copies():
+            return PartialState(cpu=str(device).startswith("cpu"), timeout=timedelta(hours=24))  # the others wait while one evaluates
     except ValueError as error:
         raise SpecError(f"{model.name} is on {device}: {' '.join(str(error).split())[:160]}") from None
 

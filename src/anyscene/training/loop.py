@@ -18,7 +18,7 @@ from anyscene.errors import AnySceneError, MissingExtraError, SpecError
 from anyscene.models.diffusers import DiffusersModel
 from anyscene.models.painting import media_seed
 from anyscene.training.config import GrpoConfig, Learning
-from anyscene.training.launch import launched_for
+from anyscene.training.launch import as_copies, launched_for
 from anyscene.training.policies import POLICY, Trained, learning_rate_factor
 from anyscene.training.run_folder import TrainingRun
 
@@ -289,11 +289,12 @@ def _accelerator(precision: str, device: str) -> Any:
     from accelerate.utils import DistributedDataParallelKwargs
 
     try:
-        return Accelerator(
-            cpu=device == "cpu",
-            mixed_precision=precision,
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
-        )
+        with as_copies():
+            return Accelerator(
+                cpu=device == "cpu",
+                mixed_precision=precision,
+                kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+            )
     except ValueError as error:
         raise SpecError(f"optimization.precision = {precision}: {' '.join(str(error).split())[:200]}") from None
 
