@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageDraw
 
 from anyscene.dataset.schema import record_schema
 from anyscene.errors import SpecError
 from anyscene.moderation import Audit, BuildOptions, DetectorData, Picture, audit, audit_sources, build_dataset, open_dataset
+from anyscene.moderation import probe as probing
 from anyscene.moderation.dataset import write_dataset
 from anyscene.moderation.hand_features import FEATURES, features_of, hand_features
 from anyscene.moderation.probe import ALLOWED, Probed, probe
@@ -102,6 +103,18 @@ def grey(real: Image.Image, fake: Image.Image) -> Files:
     return saved(real.convert("L"), quality=90), jpeg(fake)
 
 
+def deep(real: Image.Image, fake: Image.Image) -> Files:
+    return saved(real.convert("L"), "PNG"), saved(Image.fromarray(np.asarray(fake.convert("L")).astype(np.uint16) * 257), "PNG")
+
+
+def palette(real: Image.Image, fake: Image.Image) -> Files:
+    return saved(real, "PNG"), saved(fake.quantize(256), "PNG")
+
+
+def resolution(real: Image.Image, fake: Image.Image) -> Files:
+    return jpeg(real, dpi=(300, 300)), jpeg(fake)
+
+
 def planted(
     folder: Path,
     plant: Callable[[Image.Image, Image.Image], Files],
@@ -145,6 +158,9 @@ SHORTCUTS: dict[str, tuple[Callable[[Image.Image, Image.Image], Files], set[str]
     "JPEG, then cut": (shifted, {"shifted_blocks"}),
     "enlarged": (enlarged, {"resampled"}),
     "colour mode": (grey, {"mode"}),
+    "bit depth": (deep, {"depth"}),
+    "palette": (palette, {"depth"}),
+    "resolution": (resolution, {"metadata"}),
 }
 
 
@@ -196,6 +212,66 @@ def test_without_the_first_encoding_the_same_set_is_refused(tmp_path: Path) -> N
 
 def brighter(real: Image.Image, fake: Image.Image) -> Files:
     return saved(real, "PNG"), saved(Image.fromarray(np.clip(np.asarray(fake, dtype=int) + 60, 0, 255).astype(np.uint8)), "PNG")
+
+
+def signed(real: Image.Image, fake: Image.Image) -> Files:
+    """A faint word in a corner of every generated picture."""
+    word = fake.copy()
+    ImageDraw.Draw(word).text((70, 82), "AI", fill=(255, 255, 255))
+    return saved(real, "PNG"), saved(Image.blend(fake, word, 0.25), "PNG")
+
+
+def spread(real: Image.Image, fake: Image.Image) -> Files:
+    """A watermark that nobody sees: the same noise of two grey levels in every generated picture."""
+    noise = np.random.default_rng(9).normal(scale=2, size=(96, 96, 1))
+    return saved(real, "PNG"), saved(Image.fromarray(np.clip(np.asarray(fake) + noise, 0, 255).astype(np.uint8)), "PNG")
+
+
+def stretched(real: Image.Image, fake: Image.Image) -> Files:
+    return saved(real, "PNG"), saved(fake.point([min(255, round(1.1 * level)) for level in range(256)] * 3), "PNG")
+
+
+def few_colours(real: Image.Image, fake: Image.Image) -> Files:
+    return saved(real, "PNG"), saved(fake.quantize(64).convert("RGB"), "PNG")
+
+
+def half_chroma(real: Image.Image, fake: Image.Image) -> Files:
+    return saved(real, "PNG"), saved(pixels_of(saved(fake, quality=100, subsampling=2)), "PNG")
+
+
+@pytest.mark.parametrize(
+    ("plant", "feature"),
+    [(signed, "mark"), (spread, "mark"), (stretched, "tones"), (few_colours, "tones"), (half_chroma, "colour_detail")],
+)
+def test_what_a_maker_leaves_in_the_pixels_is_told(tmp_path: Path, plant: Callable[..., Files], feature: str) -> None:
+    _, found = audit(planted(tmp_path, plant), quiet=True)
+    assert any(f"({feature}) differs" in line for line in found.looks())
+
+
+def test_pictures_without_detail_have_no_mark() -> None:
+    flat = np.zeros(4096, dtype=np.float16)
+    numbers = dict.fromkeys(FEATURES, 0.0)
+    found = probe([Probed(numbers, maker, str(place), flat) for place in range(12) for maker in ("", "model")])
+    assert [one.auroc.value for one in found.generators[0].findings if one.feature == "mark"] == [0.5]
+    assert not found.looks() and not found.biased
+
+
+def test_marks_are_looked_for_among_some_where_there_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "MOST", 40)
+    dice = np.random.default_rng(0)
+    mark = dice.normal(size=4096) / 64
+    rows = [
+        Probed(
+            {name: float(dice.normal()) for name in FEATURES},
+            maker,
+            str(place),
+            (dice.normal(size=4096) / 64 + (mark if maker else 0)).astype(np.float16),
+        )
+        for place in range(100)
+        for maker in ("", "model")
+    ]
+    (found,) = (one for one in probe(rows).generators[0].findings if one.feature == "mark")
+    assert found.separates and found.auroc.n == 20
 
 
 def test_looks_are_told_and_refuse_nothing(tmp_path: Path) -> None:

@@ -79,7 +79,9 @@ class Head:
         format: by Pillow's name.
         grey: has it no colours?
         encoding: of the file.
-        traces: what else is in it: ``exif``, ``icc``, ``comment``, ``text``, ``progressive``, ``turned``, ``transparent``, ``frames``.
+        traces: what else is in it: ``exif``, ``icc``, ``comment``, ``text``, ``resolution``, ``progressive`` (or interlaced), ``turned``,
+            ``transparent``, ``frames``.
+        depth: ``8``, ``16``, ``1`` or ``float``: bits for each colour; or ``palette``.
     """
 
     width: int
@@ -88,6 +90,7 @@ class Head:
     grey: bool
     encoding: Encoding
     traces: tuple[str, ...]
+    depth: str = "8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +259,8 @@ def _head(opened: Image.Image) -> Head:
         "icc": bool(info.get("icc_profile")),
         "comment": bool(info.get("comment")),
         "text": any(name in info for name in ("xmp", "photoshop")) or bool(getattr(opened, "text", None)),
-        "progressive": bool(info.get("progressive")),
+        "resolution": bool(info.get("jfif_unit") if opened.format == "JPEG" else info.get("dpi")),  # Pillow adds one to EXIF data
+        "progressive": bool(info.get("progressive") or info.get("interlace")),
         "turned": turn in range(2, 9),
         "transparent": "transparency" in info or opened.mode in ("RGBA", "LA", "PA"),
         "frames": getattr(opened, "n_frames", 1) > 1,
@@ -268,7 +272,8 @@ def _head(opened: Image.Image) -> Head:
     if turn in range(2, 9) and opened.format == "JPEG":
         width, height = _floor(width), _floor(height)
     grey = opened.mode in ("1", "L", "LA", "F") or opened.mode.startswith("I")
-    return Head(width, height, opened.format or "", grey, encoding, tuple(name for name, there in present.items() if there))
+    depth = "palette" if opened.mode in ("P", "PA") else {"1": "1", "F": "float"}.get(opened.mode, "16" if opened.mode[0] == "I" else "8")
+    return Head(width, height, opened.format or "", grey, encoding, tuple(name for name, there in present.items() if there), depth)
 
 
 def _encoding_of(opened: Image.Image) -> Encoding:

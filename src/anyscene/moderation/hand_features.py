@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from anyscene.media import Media
-from anyscene.moderation.encoding import Head, decode, quality_tables
+from anyscene.moderation.encoding import Decoded, Head, decode, quality_tables
+from anyscene.moderation.marks import Corners, corners_of
 from anyscene.rewards.picture_statistics import picture_statistics
 
-__all__ = ["FEATURES", "HAND_NAMES", "QUALITIES", "Feature", "Value", "features_of", "hand_features"]
+__all__ = ["FEATURES", "HAND_NAMES", "MARK", "QUALITIES", "Feature", "Value", "features_and_corners", "features_of", "hand_features"]
 
 Floats = NDArray[np.float64]
 Value = float | str
@@ -64,14 +65,17 @@ _PAST = (
 _SCALE = "cut, do not scale, or scale both sides by the same factors (--scale)"
 _LOOKS = "none is needed if generators truly differ so; else match captions and scenes better, and test detectors on degraded pictures"
 
+_MARKS = "cut the corners off both sides, or have the model leave its mark out; else a detector learns to read it"
+
 FEATURES: dict[str, Feature] = {
     "format": Feature("file", "file format", _ENCODE),
     "encoding": Feature("file", "quantisation tables", _ENCODE),
     "quantisation": Feature("file", "mean quantisation step of luma (JPEG quality)", _ENCODE),
     "subsampling": Feature("file", "chroma subsampling", _ENCODE),
-    "progressive": Feature("file", "progressive encoding", _REBUILD),
+    "progressive": Feature("file", "progressive or interlaced encoding", _REBUILD),
     "mode": Feature("file", "colour mode", _REBUILD),
-    "metadata": Feature("file", "metadata (EXIF, comments, text)", _REBUILD),
+    "depth": Feature("file", "bits for each colour, or a palette", _REBUILD),
+    "metadata": Feature("file", "metadata (EXIF, comments, text, resolution)", _REBUILD),
     "profile": Feature("file", "colour profile", _REBUILD),
     "size": Feature("file", "picture size", "cut both sides to one size: build with real and generated pictures paired"),
     "width": Feature("file", "width", "cut both sides to one size: build with real and generated pictures paired"),
@@ -89,11 +93,23 @@ FEATURES: dict[str, Feature] = {
     "detail_low": Feature("looks", "detail of 4 to 8 pixels", _LOOKS),
     "detail_middle": Feature("looks", "detail of 3 to 4 pixels", _LOOKS),
     "detail_high": Feature("looks", "detail of 2 to 3 pixels", _LOOKS),
+    "tones": Feature("looks", "gaps and spikes in the histogram (levels stretched, reduced or painted flat)", _LOOKS),
+    "colour_detail": Feature("looks", "fine detail of colours against that of brightness (chroma was subsampled)", _LOOKS),
     "bytes_per_pixel": Feature("looks", "bytes of the file for each pixel", _LOOKS),
 }
 """By name, in the order in which they are told."""
+MARK = Feature("looks", "something at one place in the corners (a watermark, a logo, a date, a grid)", _MARKS)
+"""What no number of one picture shows: see `marks`."""
 _WORDS = ("encoding", "size")
-_PLAIN = {"format": "PNG", "subsampling": "-1", "progressive": "False", "mode": "colour", "metadata": "none", "profile": "False"}
+_PLAIN = {
+    "format": "PNG",
+    "subsampling": "-1",
+    "progressive": "False",
+    "mode": "colour",
+    "depth": "8",
+    "metadata": "none",
+    "profile": "False",
+}
 """Of the features that are words, those with a plainest case."""
 HAND_NAMES = (*(name for name in FEATURES if name not in _WORDS and name not in _PLAIN), *_PLAIN)
 """Of the numbers of `hand_features`."""
@@ -105,12 +121,29 @@ def features_of(data: bytes, name: str = "the picture") -> dict[str, Value]:
     Raises:
         MediaError: it cannot be read.
     """
-    decoded = decode(data, name)
+    return _features(decode(data, name), data)[0]
+
+
+def features_and_corners(data: bytes, name: str = "the picture") -> tuple[dict[str, Value], Corners]:
+    """All features of a picture's file, and what `marks` looks at.
+
+    Raises:
+        MediaError: it cannot be read.
+    """
+    return _features(decode(data, name), data)
+
+
+def _features(decoded: Decoded, data: bytes) -> tuple[dict[str, Value], Corners]:
     head, image = decoded.head, decoded.image
     statistics = picture_statistics(Media((image.convert("RGB"),), data))
     middle = _middle(image)
-    luma = np.asarray(middle.convert("YCbCr").getchannel(0) if middle.mode == "RGB" else middle, dtype=np.float64)
-    return {**_of_file(head, image), **_of_past(luma, head), **_of_looks(middle, luma, statistics)}
+    luma = _luma(middle)
+    found = {**_of_file(head, image), **_of_past(luma, head), **_of_looks(middle, luma, statistics)}
+    return found, corners_of(luma if middle.size == image.size else _luma(image))
+
+
+def _luma(image: Image.Image) -> Floats:
+    return np.asarray(image.convert("YCbCr").getchannel(0) if image.mode == "RGB" else image, dtype=np.float64)
 
 
 def hand_features(data: bytes, name: str = "the picture") -> Floats:
@@ -128,7 +161,7 @@ def hand_features(data: bytes, name: str = "the picture") -> Floats:
 
 def _of_file(head: Head, image: Image.Image) -> dict[str, Value]:
     encoding, traces = head.encoding, set(head.traces)
-    metadata = sorted(traces & {"exif", "comment", "text"})
+    metadata = sorted(traces & {"exif", "comment", "text", "resolution"})
     return {
         "format": head.format,
         "encoding": encoding.digest,
@@ -136,6 +169,7 @@ def _of_file(head: Head, image: Image.Image) -> dict[str, Value]:
         "subsampling": str(encoding.subsampling),
         "progressive": str("progressive" in traces),
         "mode": ("grey" if head.grey else "colour") + (" transparent" if "transparent" in traces else ""),
+        "depth": head.depth,
         "metadata": "+".join(metadata) or "none",
         "profile": str("icc" in traces),
         "size": f"{head.width}x{head.height}",
@@ -272,6 +306,7 @@ def _period(luma: Floats) -> float:
 def _of_looks(image: Image.Image, luma: Floats, statistics: Mapping[str, float]) -> dict[str, Value]:
     colours = np.asarray(image.convert("RGB"), dtype=np.float64).mean(axis=(0, 1)) / 255
     low, middle, high = _bands(luma)
+    colour = np.asarray(image.convert("YCbCr"), dtype=np.float64)[..., 1:] if image.mode == "RGB" else np.zeros((*luma.shape, 2))
     second = luma[:, 1:-1] * 2 - luma[:, :-2] - luma[:, 2:] if luma.shape[1] > 2 else np.zeros(1)
     return {
         "red": float(colours[0]),
@@ -286,8 +321,28 @@ def _of_looks(image: Image.Image, luma: Floats, statistics: Mapping[str, float])
         "detail_low": low,
         "detail_middle": middle,
         "detail_high": high,
+        "tones": _tones(image),
+        "colour_detail": float(np.log(_fine(colour[..., 0]) + _fine(colour[..., 1]) + 0.1) - np.log(_fine(luma) + 0.1)),
         "bytes_per_pixel": statistics["file_size"],
     }
+
+
+def _tones(image: Image.Image) -> float:
+    """How much the number of pixels of each level departs from the mean of the levels beside it; of the channel that does so most."""
+    found = []
+    for channel in image.split():
+        counts = np.array(channel.histogram(), dtype=np.float64)
+        share = np.cumsum(counts) / counts.sum()
+        used = counts[int(np.argmax(share > 0.01)) : int(np.argmax(share >= 0.99)) + 1]
+        if len(used) < 3:
+            return 5.0  # hardly any levels at all
+        found.append(float(np.abs(np.log((used[1:-1] + 1) / ((used[:-2] + used[2:]) / 2 + 1))).mean()))
+    return max(found)
+
+
+def _fine(values: Floats) -> float:
+    """Mean second difference along rows."""
+    return float(np.abs(np.diff(values, 2, axis=1)).mean()) if values.shape[1] > 2 else 0.0
 
 
 def _bands(luma: Floats) -> tuple[float, float, float]:

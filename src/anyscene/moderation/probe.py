@@ -14,6 +14,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,13 @@ from numpy.typing import NDArray
 
 from anyscene.errors import Interrupted, MediaError, MissingExtraError, SpecError
 from anyscene.moderation.dataset import DetectorData, store_audit
-from anyscene.moderation.hand_features import FEATURES, Value, features_of, hand_features
+from anyscene.moderation.hand_features import FEATURES, MARK, Value, features_and_corners, hand_features
+from anyscene.moderation.marks import MOST, Corners, mark_scores
 from anyscene.moderation.metrics import Scored, auroc
 from anyscene.moderation.sources import open_source
 from anyscene.runs import progress, say
 from anyscene.scene.keyed import key_of
+from anyscene.scoring.agreement import midranks
 from anyscene.scoring.question_bank import Bools, Floats, Ints
 from anyscene.scoring.statistics import Estimate
 
@@ -54,11 +57,13 @@ class Probed:
         features: by name.
         generator: empty for a real picture.
         group: what belongs together.
+        corners: what `marks` looks at; None looks for none.
     """
 
     features: Mapping[str, Value]
     generator: str
     group: str
+    corners: Corners | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +216,8 @@ def audit(data: DetectorData, *, seed: int = 0, quiet: bool = False) -> tuple[De
     try:
         with progress(len(data.pictures), "pictures", quiet=quiet) as advance:
             for one in data.pictures:
-                probed.append(Probed(features_of(data.data(one), str(data.path(one))), one.generator, one.group))
+                features, corners = features_and_corners(data.data(one), str(data.path(one)))
+                probed.append(Probed(features, one.generator, one.group, corners))
                 advance(1)
     except KeyboardInterrupt:
         raise Interrupted("stopped; nothing was written") from None
@@ -252,11 +258,11 @@ def audit_sources(
                 for one in pictures:
                     advance(1)
                     try:
-                        found = features_of(one.read(), one.key)
+                        features, corners = features_and_corners(one.read(), one.key)
                     except (MediaError, OSError) as error:
                         say(f"{error}; it is left out", quiet=quiet)
                         continue
-                    probed.append(Probed(found, name, one.record_id or one.group))
+                    probed.append(Probed(features, name, one.record_id or one.group, corners))
     except KeyboardInterrupt:
         raise Interrupted("stopped; nothing was written") from None
     return probe(probed, seed=seed)
@@ -282,10 +288,13 @@ def _against(pictures: Sequence[Probed], generator: str, level: float, seed: int
     names, group = np.unique([one.group for one in pictures], return_inverse=True)
     sides = _Sides(generated, group.astype(np.int64), seed)
     columns = [column for name in FEATURES for column in _columns(name, [one.features[name] for one in pictures])]
-    shortcut = [FEATURES[one.feature].kind != "looks" for one in columns]
-    values = np.array([column.values for column in columns])
+    shortcut = np.array([FEATURES[one.feature].kind != "looks" for one in columns], dtype=np.bool_)
+    values = np.array([column.values for column in columns]).reshape(len(columns), len(pictures))
     areas, drawn = sides.areas(values)
-    limits = {kind: _quantile(drawn[np.array(shortcut) == kind].max(axis=0), level) if kind in shortcut else 0.5 for kind in (True, False)}
+    mark = _Mark.of(sides, [one.corners for one in pictures])
+    limits = {kind: _quantile(drawn[shortcut == kind].max(axis=0), level) if kind in shortcut else 0.5 for kind in (True, False)}
+    if mark is not None:
+        limits[False] = max(limits[False], _quantile(mark.drawn, level))
     problem = ""
     if min(sides.count(False), sides.count(True)) < FEW_GROUPS:
         problem = (
@@ -304,8 +313,10 @@ def _against(pictures: Sequence[Probed], generator: str, level: float, seed: int
         findings.append(
             Finding(name, feature.kind, feature.words, estimate, columns[best].how(float(areas[best])), separates, feature.cure)
         )
+    if mark is not None:
+        findings.append(mark.finding(max(ALLOWED, limits[False]), not problem))
     findings.sort(key=lambda one: -(one.auroc.value or 0.0))
-    shortcuts = sides.regression(values[np.array(shortcut)])
+    shortcuts = sides.regression(values[shortcut])
     everything = sides.regression(values)
     strict = auroc(shortcuts, STRICT_LEVEL)
     joint = not problem and (strict.value or 0.0) > ALLOWED and (strict.low or 0.0) > 0.5
@@ -367,6 +378,13 @@ class _Sides:
     def __init__(self, generated: Bools, group: Ints, seed: int) -> None:
         self.generated, self.group, self._seed = generated, group, seed
 
+    @cached_property
+    def fold(self) -> Ints:
+        """``(pictures,)`` in which of the folds each is; a group is in one."""
+        number = int(self.group.max()) + 1
+        rank = np.array([key_of("fold", self._seed, one) for one in range(number)], dtype=np.uint64).argsort().argsort()
+        return np.asarray(rank % FOLDS, dtype=np.int64)[self.group]
+
     def count(self, generated: bool) -> int:
         """Groups on a side."""
         return len(np.unique(self.group[self.generated == generated]))
@@ -375,15 +393,14 @@ class _Sides:
         """AUROC of each column, ``(columns,)``; and with labels swapped, ``(columns, swaps)`` in the better direction."""
         if not len(values):
             return np.zeros(0), np.full((0, SWAPS), 0.5)
-        from anyscene.scoring.agreement import midranks
-
         ranks = np.array([midranks(row) for row in values])
-        labels = np.concatenate([self.generated[None], self._swapped()]).astype(np.float64)
+        labels = np.concatenate([self.generated[None], self.swapped]).astype(np.float64)
         fakes = labels.sum(axis=1)
         found = (ranks @ labels.T - fakes * (fakes + 1) / 2) / (fakes * (labels.shape[1] - fakes))
         return found[:, 0], 0.5 + np.abs(found[:, 1:] - 0.5)
 
-    def _swapped(self) -> Bools:
+    @cached_property
+    def swapped(self) -> Bools:
         """``(swaps, pictures)`` labels: of groups with both, all are turned or none; groups with one are dealt anew among themselves."""
         draw = np.random.default_rng(key_of("swap", self._seed) % 2**63)
         groups = int(self.group.max()) + 1
@@ -404,16 +421,9 @@ class _Sides:
             from sklearn.linear_model import LogisticRegression
         except ImportError:
             raise MissingExtraError("An audit", "moderation") from None
-        fold = (
-            np.array([key_of("fold", self._seed, number) for number in range(int(self.group.max()) + 1)], dtype=np.uint64)
-            .argsort()
-            .argsort()
-            % FOLDS
-        )
-        fold = fold[self.group]
         scores = np.zeros(len(self.group))
         for number in range(FOLDS):
-            seen, asked = fold != number, fold == number
+            seen, asked = self.fold != number, self.fold == number
             if not asked.any() or len(np.unique(self.generated[seen])) < 2 or not len(values):
                 continue
             middle, spread = values[:, seen].mean(axis=1), values[:, seen].std(axis=1)
@@ -421,6 +431,38 @@ class _Sides:
             model = LogisticRegression(C=0.1, max_iter=1000, class_weight="balanced").fit(scaled[seen], self.generated[seen])
             scores[asked] = model.decision_function(scaled[asked])
         return Scored(scores, self.generated, self.group)
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """How well what the corners have in common tells the sides apart, and how well it does with labels swapped."""
+
+    scored: Scored
+    drawn: Floats
+
+    @classmethod
+    def of(cls, sides: _Sides, corners: Sequence[Corners | None]) -> _Mark | None:
+        """None where nobody looked at the corners, or one side is missing among the pictures that are held against each other."""
+        known = [one for one in corners if one is not None]
+        if len(known) < len(corners):
+            return None
+        places = np.flatnonzero(np.cumsum(np.bincount(sides.group))[sides.group] <= MOST) if len(known) > MOST else np.arange(len(known))
+        labels = np.concatenate([sides.generated[None], sides.swapped])[:, places]
+        if min(labels.sum(axis=1).min(), (~labels).sum(axis=1).min()) < 1:
+            return None
+        scores = mark_scores(np.stack([known[place] for place in places]), labels, sides.fold[places])
+        areas = np.array([_area(row, own) for row, own in zip(scores, labels, strict=True)])
+        return cls(Scored(scores[0], labels[0], sides.group[places]), areas[1:])
+
+    def finding(self, most: float, enough: bool) -> Finding:
+        estimate = auroc(self.scored)
+        how = "pictures of each side have more in common with others of their side"
+        return Finding("mark", MARK.kind, MARK.words, estimate, how, enough and (estimate.value or 0.0) > most, MARK.cure)
+
+
+def _area(scores: Floats, labels: Bools) -> float:
+    fakes = int(labels.sum())
+    return float((midranks(scores)[labels].sum() - fakes * (fakes + 1) / 2) / (fakes * (len(labels) - fakes)))
 
 
 def _quantile(drawn: NDArray[np.float64], level: float) -> float:
