@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from anyscene.errors import RecordError, SpecError
 from anyscene.evaluation import paint_run
 from anyscene.models import load_model
 from anyscene.moderation.sources import open_source
+from anyscene.moderation.survey import survey
 from anyscene.sandbox import sandbox_taxonomy_path
 
 
@@ -122,3 +124,25 @@ def test_what_is_no_source_is_said(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps({"kind": "dataset"}))
     with pytest.raises(SpecError, match="no pictures"):
         open_source(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of POSIX")
+def test_odd_names_pipes_and_places_elsewhere_stop_nothing(tmp_path: Path) -> None:
+    picture = png(0)
+    odd = os.fsdecode(b"caf\xe9\n.png")
+    for name in ("a.png", odd):
+        (tmp_path / name).write_bytes(picture)
+    os.mkfifo(tmp_path / "pipe.png")
+    os.mkfifo(tmp_path / "a.txt")  # would be waited for
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    with open(tmp_path / "sparse.png", "wb") as file:
+        file.truncate(10 * 2**30)
+    rows = [{"file_name": "/etc/passwd"}, {"file_name": "../x.png"}, {"file_name": odd, "text": "a \ud800 dog"}]
+    (tmp_path / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = open_source(tmp_path)
+    captions = {one.key: one.caption for one in found.pictures}
+    assert captions == {"a.png": "", "caf\\udce9\n.png": "a \\ud800 dog", "sparse.png": ""}
+    assert found.problems == tuple(f"{name}: metadata.jsonl names it, but it is not there" for name in ("../x.png", "/etc/passwd"))
+    side = survey(found, True, "pictures")
+    assert side.problems[2:] == ("sparse.png: larger than 256 MiB",)
+    json.dumps(side.facts(), ensure_ascii=False).encode()

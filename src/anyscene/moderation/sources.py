@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from anyscene.errors import MissingExtraError, RecordError, SpecError
+from anyscene.errors import MediaError, MissingExtraError, RecordError, SpecError
 from anyscene.evaluation import open_run
 from anyscene.media import MEDIA_SUFFIXES
 from anyscene.runs import read_manifest
@@ -27,6 +27,7 @@ GROUP_KEYS = ("group", "source")
 RECORD_KEYS = ("record_id", "id")
 LARGEST_BYTES = 256 * 2**20
 """Of one file, or of one member of a shard."""
+LARGEST_CAPTION = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,27 +128,29 @@ def _from_run(folder: Path) -> PictureSource:
 
 def _from_folder(folder: Path, group_by: str) -> PictureSource:
     said: dict[str, dict[str, Any]] = {}
-    for table in sorted(folder.rglob("metadata.jsonl")):
+    for table in sorted(one for one in folder.rglob("metadata.jsonl") if one.is_file()):
         for row in _rows(table):
-            name = _first(row, FILE_KEYS)
-            said[(table.parent / name).relative_to(folder).as_posix()] = row
+            beside = table.parent.relative_to(folder) / _first(row, FILE_KEYS)  # one that is elsewhere is missing
+            said[_in_utf8(beside.as_posix())] = row
     pictures = []
     for path in folder.rglob("*"):
         if path.suffix.lower() not in MEDIA_SUFFIXES or not path.is_file() or path.name.startswith("."):
             continue
-        key = path.relative_to(folder).as_posix()
-        row = said.get(key, {})
+        key = _in_utf8(path.relative_to(folder).as_posix())
+        row = said.pop(key, {})
         caption = _first(row, CAPTION_KEYS) or _beside(path)
-        own = key if group_by == "file" else path.parent.relative_to(folder).as_posix()
+        own = key if group_by == "file" else _in_utf8(path.parent.relative_to(folder).as_posix())
         pictures.append(SourcePicture(key, _reader(path), caption, _first(row, RECORD_KEYS), _first(row, GROUP_KEYS) or own))
-    missing = sorted(set(said) - {one.key for one in pictures})
-    return PictureSource(
-        "folder", tuple(pictures), problems=tuple(f"{name}: metadata.jsonl names it, but it is not there" for name in missing)
-    )
+    missing = tuple(f"{name}: metadata.jsonl names it, but it is not there" for name in sorted(said))
+    return PictureSource("folder", tuple(pictures), problems=missing)
 
 
 def _rows(table: Path) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(table.read_bytes().splitlines(), 1):
+    try:
+        lines = table.read_bytes().splitlines()
+    except OSError as error:
+        raise RecordError(f"{table}: cannot be read ({error.strerror or error})") from None
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
@@ -162,9 +165,11 @@ def _rows(table: Path) -> Iterator[dict[str, Any]]:
 def _beside(path: Path) -> str:
     text = path.with_suffix(".txt")
     try:
+        if not text.is_file():  # a pipe would be waited for
+            return ""
+        if text.stat().st_size > LARGEST_CAPTION:
+            raise RecordError(f"{text}: a caption of more than {LARGEST_CAPTION:,} bytes")
         return text.read_text("utf-8").strip()
-    except FileNotFoundError:
-        return ""
     except (OSError, UnicodeDecodeError) as error:
         raise RecordError(f"{text}: the caption cannot be read ({error})") from None
 
@@ -196,7 +201,7 @@ def _member(shard: Path, archive: tars.TarFile, name: str, parts: Mapping[str, t
     picture = next((parts[suffix] for suffix in MEDIA_SUFFIXES if suffix in parts), None)
     if picture is None:
         return None
-    key = f"{shard.stem}/{name}"
+    key = _in_utf8(f"{shard.stem}/{name}")
     if max(part.size for part in parts.values()) > LARGEST_BYTES:
         return f"{key}: larger than {LARGEST_BYTES // 2**20} MiB"
     row: dict[str, Any] = {}
@@ -259,9 +264,19 @@ def _cell(table: Any, number: int, column: str) -> Callable[[], bytes]:
 
 
 def _reader(path: Path) -> Callable[[], bytes]:
-    return path.read_bytes
+    def read() -> bytes:
+        if path.stat().st_size > LARGEST_BYTES:
+            raise MediaError(f"{_in_utf8(path.name)}: larger than {LARGEST_BYTES // 2**20} MiB")
+        return path.read_bytes()
+
+    return read
 
 
 def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> str:
     found = next((row[name] for name in names if row.get(name) not in (None, "")), "")
-    return str(found).strip()
+    return _in_utf8(str(found).strip())
+
+
+def _in_utf8(text: str) -> str:
+    """A name or a caption; letters that UTF-8 has not are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
