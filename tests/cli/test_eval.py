@@ -287,3 +287,26 @@ def test_clips_and_views_are_evaluated_in_the_same_way(modality: str, tmp_path: 
     )
     assert (done.code, done.err) == (0, "")
     assert json.loads((tmp_path / "r/scores.json").read_text())["scores"]["soft"]["value"] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("paint", "{scenes}", "--model", "sandbox:flawed", "--workers", 2, "--out", "{out}"), "--workers says something of a Ray cluster"),
+        (("paint", "{scenes}", "--model", "sandbox:flawed", "--address", "auto", "--out", "{out}"), "--address says something of a Ray"),
+        (("judge", "{run}", "--judge", "sandbox:pixels", "--gpus-per-worker", 1), "--gpus-per-worker says something of a Ray"),
+        (("paint", "{scenes}", "--model", "folder:{run}", "--engine", "ray", "--out", "{out}"), "folder of this machine"),
+        (("paint", "{scenes}", "--model", "openai:gpt-image-1", "--engine", "ray", "--out", "{out}"), "keeps its budget here"),
+        (("eval", "{scenes}", "--model", "difusers:x", "--judge", "sandbox:pixels", "--engine", "ray", "--out", "{out}"), "no back-end 'difusers'"),
+        (("judge", "{run}", "--judge", "openai:vlm", "--engine", "ray"), "base_url=URL1,URL2"),
+        (("judge", "{run}", "--judge", "stored:{run}", "--engine", "ray"), "a store of this machine"),
+        (("paint", "{scenes}", "--model", "sandbox:flawed", "--engine", "slurm", "--out", "{out}"), "one of local, ray"),
+    ],
+)  # fmt: skip
+def test_what_workers_elsewhere_cannot_do_is_refused_before_any_is_started(
+    scenes: Path, run: Path, tmp_path: Path, words: tuple[object, ...], said: str
+) -> None:
+    places = {"{scenes}": scenes, "{run}": run, "{out}": tmp_path / "out"}
+    refused = run_here(*(str(word).replace("{run}", str(run)) if word not in places else places[str(word)] for word in words))
+    assert refused.refused and said in refused.err
+    assert not (tmp_path / "out").exists()

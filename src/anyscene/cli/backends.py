@@ -82,7 +82,14 @@ def make_judge(name: str, options: Sequence[str] | None) -> Judge:
 
 
 def engine_of(
-    name: str, address: str | None, workers: int | None, cpus: float | None, gpus: float | None, *held: str
+    name: str,
+    address: str | None,
+    workers: int | None,
+    cpus: float | None,
+    gpus: float | None,
+    *,
+    model: str | None = None,
+    judge: str | None = None,
 ) -> AbstractContextManager[Engine | None]:
     """The engine that the options ask for, to be opened by `with`; None for this process itself.
 
@@ -92,25 +99,33 @@ def engine_of(
         workers: how many there are to be.
         cpus: of a worker.
         gpus: likewise; by default one, unless the workers hold nothing but what the sandbox has.
-        held: names of the models and judges that the workers hold.
+        model: that workers are to hold.
+        judge: likewise.
 
     Raises:
-        SpecError: there is no such engine, or an option of Ray's is given without it.
+        SpecError: there is no such engine, an option of Ray's is given without it, or workers cannot have the model or the judge.
     """
-    needed = float(any(one.partition(":")[0] != SANDBOX for one in held))
-    engine = o.engine_of(name, address, workers, cpus, gpus, default_gpus=needed)
-    if name != "local":
-        return engine
-    if workers is not None:
-        raise SpecError("--workers says something of a Ray cluster: give --engine ray as well, or leave it out")
-    return nullcontext(None)
+    held = [one.partition(":")[0] for one in (model, judge) if one is not None]
+    engine = o.engine_of(name, address, workers, cpus, gpus, default_gpus=float(any(one != SANDBOX for one in held)))
+    if name == "local":
+        if workers is not None:
+            raise SpecError("--workers says something of a Ray cluster: give --engine ray as well, or leave it out")
+        return nullcontext(None)
+    from anyscene.judges.remote import check_remote as check_judge
+    from anyscene.models.remote import check_remote as check_model
+
+    if model is not None:
+        check_model(model)
+    if judge is not None:
+        check_judge(judge)
+    return engine
 
 
-def on_workers(judge: str) -> tuple[str, ...]:
-    """The judge, where workers can have it; none where it is asked from this process in any case."""
+def on_workers(judge: str) -> bool:
+    """Whether workers can have a judge; else it is asked from this process in any case."""
     from anyscene.judges.remote import stays_here
 
-    return () if stays_here(judge) else (judge,)
+    return stays_here(judge) is None
 
 
 @contextmanager

@@ -60,7 +60,8 @@ def run(
     from anyscene.evaluation import label_run, paint_run, report_run, scenes_of, score_evaluation
     from anyscene.runs import say
 
-    place = b.engine_of(engine, address, workers, cpus_per_worker, gpus_per_worker, model, *b.on_workers(judge))
+    sent = judge if b.on_workers(judge) else None
+    place = b.engine_of(engine, address, workers, cpus_per_worker, gpus_per_worker, model=model, judge=sent)
     table, vocabulary, kinds = scenes_of(scenes, n), b.taxonomy_of(scenes, taxonomy), o.parse_names(forms, "forms")
     words = b.model_words(model, model_option, taxonomy)
 
@@ -105,9 +106,6 @@ def _painted(
         del painter  # its memory is needed by the judge
         yield opened, judged_by
         return
-    from anyscene.models.remote import check_remote
-
-    check_remote(model)
     where = engine if b.on_workers(judge) else None
     with b.judge_on(where, judge, judge_option, True, number=1) as judged_by:
         check(judged_by)

@@ -42,7 +42,7 @@ def run(
     """Load, examine, ask."""
     from anyscene.evaluation import open_run
 
-    place = b.engine_of(engine, address, workers, cpus_per_worker, gpus_per_worker, judge)
+    place = b.engine_of(engine, address, workers, cpus_per_worker, gpus_per_worker, judge=judge)
     opened, kinds, words = open_run(folder), o.parse_names(forms, "forms"), b.judge_words(judge, judge_option, doctor)
     with place as doing, b.judge_on(doing, judge, judge_option, quiet) as asked:
         if doctor:

@@ -45,7 +45,7 @@ def run(
     """Read, load, paint."""
     from anyscene.evaluation import paint_run, scenes_of
 
-    opened = b.engine_of(engine, address, workers, cpus_per_worker, gpus_per_worker, model)
+    opened = b.engine_of(engine, address, workers, cpus_per_worker, gpus_per_worker, model=model)
     table, vocabulary = scenes_of(scenes, n), b.taxonomy_of(scenes, taxonomy)
     words = b.model_words(model, model_option, taxonomy)
     with opened as doing, b.model_on(doing, model, model_option, quiet) as painter:

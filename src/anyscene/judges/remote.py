@@ -9,13 +9,13 @@ from typing import Any
 from anyscene.engines import Engine
 from anyscene.engines.crew import Crew
 from anyscene.errors import JudgeError, SpecError
-from anyscene.judges.loading import load_judge
+from anyscene.judges.loading import judge_names, load_judge
 from anyscene.judges.protocol import Answer
 from anyscene.language.question import Question
 from anyscene.media import Media
 from anyscene.media.unread import UnreadMedia
 
-__all__ = ["RemoteJudge", "load_remote_judge", "stays_here"]
+__all__ = ["RemoteJudge", "check_remote", "load_remote_judge", "stays_here"]
 
 _STAYS_HERE = {
     "openai": "asks servers over HTTP; give several of them with base_url=URL1,URL2 to have more at once",
@@ -86,6 +86,18 @@ def stays_here(name: str) -> str | None:
     return _STAYS_HERE.get(name.partition(":")[0])
 
 
+def check_remote(name: str) -> None:
+    """Sees at once, without loading anything, whether a judge may be used on workers.
+
+    Raises:
+        SpecError: there is no such back-end, or it works where the command runs and nowhere else.
+    """
+    if reason := stays_here(name):
+        raise SpecError(f"judge {name} {reason}: it does not run on other machines. Leave --engine out")
+    if (backend := name.partition(":")[0]) not in judge_names():
+        raise SpecError(f"judge {name!r}: there is no back-end {backend!r}; there are {', '.join(judge_names())}")
+
+
 def load_remote_judge(engine: Engine, name: str, options: Mapping[str, object], *, number: int | None = None) -> RemoteJudge:
     """A judge on the workers of an engine.
 
@@ -100,8 +112,7 @@ def load_remote_judge(engine: Engine, name: str, options: Mapping[str, object], 
         JudgeError: it cannot be loaded on a worker.
         RunError: there is no room for a worker.
     """
-    if reason := stays_here(name):
-        raise SpecError(f"judge {name} {reason}: it does not run on other machines. Leave --engine out")
+    check_remote(name)
     try:
         return RemoteJudge(Crew(engine, _Bench, (name, dict(options)), what=f"judge {name}", error=JudgeError, number=number))
     except JudgeError as error:
