@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import anyscene
-from anyscene.errors import EmptySpaceError
+from anyscene.errors import EmptySpaceError, SpecError
 from anyscene.scene import Object, SceneGraph
 from anyscene.scene.batch import SceneBatch
 from anyscene.space import SceneSpec, Space, graph_of_row
@@ -487,3 +487,22 @@ def test_home_is_checked_by_the_rules_it_was_made_by(small: dict[str, Taxonomy])
     with pytest.raises(AssertionError):
         HOME.check(space[broken[0]])
     assert VOCABULARIES["home"] is HOME
+
+
+def test_spaces_that_share_their_words_have_the_rows_of_those_that_do_not(load: Load) -> None:
+    taxonomy = load(street())
+
+    def spec(objects: int, relations: int, attributes: int, scene: int = 0, **more: object) -> SceneSpec:
+        size = objects + relations + attributes
+        sizes = {"complexity": size, "objects": objects, "relations": relations, "attributes": attributes, "scene_attributes": scene}
+        return SceneSpec(**{name: (one, one) for name, one in sizes.items()}, **more)  # type: ignore[arg-type]
+
+    first = Space(taxonomy, spec(2, 1, 3))
+    first.rows(0)
+    for sizes in ((1, 0, 1), (3, 2, 4), (2, 1, 0), (1, 0, 6)):
+        own, shared = Space(taxonomy, spec(*sizes)).rows(0), Space(taxonomy, spec(*sizes), sharing=first).rows(0)
+        assert own.capacity == shared.capacity
+        one, other = (rows.rows(0, min(50, own.capacity)) for rows in (own, shared))
+        assert all(np.array_equal(getattr(one, name), getattr(other, name)) for name in SceneBatch.__slots__ if name != "shapes")
+    with pytest.raises(SpecError, match="differ in nothing but complexity"):
+        Space(taxonomy, spec(1, 0, 1, counts=True), sharing=first)

@@ -133,7 +133,6 @@ class Sampler:
         lists: list[list[IntArray]] = []
         menu = np.full((self._owners + seeds, most + 1, DEALS), -1, dtype=np.int64)
         least = np.zeros((self._owners + seeds, most + 1), dtype=object)
-        empty = np.zeros(0, dtype=np.int64)
         bounds = []
         for owner in range(self._owners + seeds):
             own = self._lists(owner)
@@ -145,7 +144,7 @@ class Sampler:
                     menu[owner, count, deal] = len(lists)
                     for slot in range(count):
                         dealt = set(order[slot::count].tolist())
-                        lists.append([values if kind in dealt else empty for kind, values in enumerate(own)])
+                        lists.append([values if kind in dealt else values[:0] for kind, values in enumerate(own)])
                 bounds.append((owner, count))
         menus = build_menus(lists, weights, self.width)
         radix = menus.radix
@@ -155,10 +154,8 @@ class Sampler:
 
     def _relation_cells(self) -> Menus:
         """The relation menu of every pair of classes."""
-        tables = self.tables
-        classes = range(len(tables.taxonomy.classes))
-        kinds = tables.taxonomy.relations.type_index
-        cells = [tables.relations[a][b] for a in classes for b in classes]
+        kinds = self.tables.taxonomy.relations.type_index
+        cells = [cell for row in self.tables.relations for cell in row]
         used = [[cell[kinds[cell] == kind] for kind in range(len(RELATION_TYPE_WEIGHT))] for cell in cells]
         return build_menus(used, RELATION_TYPE_WEIGHT, self.width)
 
