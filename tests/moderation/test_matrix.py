@@ -43,8 +43,8 @@ def no_cue(place):
 @pytest.fixture(scope="module")
 def detectors(cue, place):
     blue, plain = (
-        train_detector(cue, place / name, replace(QUICK, generators=(generator,)), device="cpu", quiet=True)
-        for name, generator in (("of-blue", "blue"), ("of-plain", "plain"))
+        train_detector(cue, place / name, replace(QUICK, generators=(generator,), steps=steps), device="cpu", quiet=True)
+        for name, generator, steps in (("of-blue", "blue", 40), ("of-plain", "plain", 20))
     )
     return blue, plain
 
