@@ -54,6 +54,7 @@ def test_an_audit_names_what_leaks_and_strictly_fails(prompts: Path, tmp_path: P
     [
         (("like", "nothing", "-n", 3), "there is none of that name"),
         (("like", "geneval", "-n", 0), "ask for at least 1"),
+        (("like", "geneval", "-n", 10**6, "--format", "xml"), "There is no format 'xml'"),
         (("audit", "TRAIN", "geneval", "--threshold", 2), "threshold 2.0"),
         (("audit", "gone.txt", "geneval"), "no such file"),
         (("detect", "geneval", "PICTURES", "--detector", "x"), "nothing in it is laid out"),

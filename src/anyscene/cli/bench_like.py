@@ -60,9 +60,12 @@ def like(
     """Import, draw, write, tell."""
     from anyscene.benchmarks import items_of
     from anyscene.benchmarks.like import scenes_like
-    from anyscene.dataset import RecordOptions, generate
+    from anyscene.dataset import FORMATS, RecordOptions, generate
+    from anyscene.errors import SpecError
     from anyscene.runs import progress
 
+    if format not in FORMATS:  # before anything is drawn, which may take minutes
+        raise SpecError(f"There is no format {format!r}. The formats are {', '.join(map(repr, FORMATS))}.")
     found = items_of(name, items)
     with progress(n, "scenes", quiet=quiet) as advance:
         source, report = scenes_like(
