@@ -258,6 +258,13 @@ def test_what_cannot_be_honoured_is_refused(simplear: Path, tmp_path: Path, give
         start(config_of(simplear, 1, **given), tmp_path, Paid(blue))
 
 
+@pytest.mark.parametrize("kind", ["FSDP", "DEEPSPEED"])
+def test_weights_in_parts_are_refused(kind: str, simplear: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"ACCELERATE_USE_{kind}", "true")
+    with pytest.raises(SpecError, match=rf"{kind}: .*launch ddp\).* lora.rank"):
+        start(config_of(simplear, 1), tmp_path, Paid(blue))
+
+
 def test_adapters_are_not_put_on_adapters(simplear: Path, tmp_path: Path) -> None:
     trained, _, _ = start(config_of(simplear, 1, lora={"rank": 2}), tmp_path / "first", Paid(blue))
     with pytest.raises(SpecError, match="has LoRA weights already"):

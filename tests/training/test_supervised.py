@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -386,7 +387,9 @@ def test_after_kill_9_the_same_weights_come_out(folder: Folder, tmp_path: Path) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+@pytest.mark.parametrize(
+    "kind", ["ddp", "fsdp", pytest.param("deepspeed-zero2", marks=pytest.mark.skipif(not find_spec("deepspeed"), reason="no deepspeed"))]
+)
 def test_two_processes_learn_what_one_learns_and_each_goes_on_where_the_other_stopped(kind: str, folder: Folder, tmp_path: Path) -> None:
     """All weights, a reference that is swapped in, a moving average; the first update is made by one process, the next two by two."""
     given = {"fine_tuning.method": "dpo", "lora.rank": 0, "fine_tuning.updates": 3, "ema.decay": 0.5, "optimization.micro_batch": 1}
@@ -395,7 +398,8 @@ def test_two_processes_learn_what_one_learns_and_each_goes_on_where_the_other_st
     with pytest.raises(Interrupted):
         train("sd3", folder, tmp_path / "two", config, examples, stop_after=1)
     command = [*launch(kind), *in_processes(folder, tmp_path, config, examples), "two", "1"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, env=environment)
     assert done.returncode == 0, done.stderr[:4000]
     assert done.stdout.count("processes 2") == 2
     two = TrainingRun(tmp_path / "two", 3).metrics()

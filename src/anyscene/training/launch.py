@@ -29,7 +29,8 @@ def launch_config(name: str) -> Path:
     """A config for `accelerate launch --config_file` that ships.
 
     Args:
-        name: ``ddp``, a copy of the model on each process; or ``fsdp``, a part of it on each.
+        name: ``ddp``, a copy of the model on each process; ``fsdp``, a part of it on each; or ``deepspeed-zero2``, a copy, with gradients
+            and the optimizer's state in parts.
 
     Raises:
         SpecError: there is none of this name.
@@ -43,19 +44,17 @@ def launch_config(name: str) -> Path:
 
 
 def launched_for() -> str:
-    """What the launcher wants of several processes: ``COPIES`` of the model, or its weights in parts (``FSDP``).
+    """What the launcher wants of several processes: ``COPIES`` of the model, its weights in parts (``FSDP``), or ``DEEPSPEED``.
 
     Accelerate hands its config on in the environment, and on CPUs would do no more than that.
 
     Raises:
-        SpecError: DeepSpeed or Megatron-LM, which cannot be honoured.
+        SpecError: Megatron-LM, which cannot be honoured.
     """
-    for name, word in (("DEEPSPEED", "DeepSpeed"), ("MEGATRON_LM", "Megatron-LM")):
-        if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true":
-            raise SpecError(
-                f"{word}: training does not run on it; FSDP keeps as little on each process: python -m anyscene.training.launch fsdp"
-            )
-    return "FSDP" if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true" else "COPIES"
+    wanted = [name for name in ("FSDP", "DEEPSPEED", "MEGATRON_LM") if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true"]
+    if "MEGATRON_LM" in wanted:
+        raise SpecError(f"Megatron-LM: training does not run on it; to have weights in parts: {PATH_OF} fsdp)")
+    return wanted[0] if wanted else "COPIES"
 
 
 def take_own_gpu() -> None:
@@ -68,10 +67,10 @@ def take_own_gpu() -> None:
 
 
 def as_copies() -> AbstractContextManager[Any]:
-    """Inside, accelerate takes the processes for holders of copies: weights are sharded by us, on CPUs and GPUs the same way."""
+    """Inside, accelerate takes the processes for holders of copies: what is in parts we share out, on CPUs and GPUs alike."""
     from accelerate.utils import patch_environment
 
-    return patch_environment(accelerate_use_fsdp="false")  # type: ignore[no-any-return]
+    return patch_environment(accelerate_use_fsdp="false", accelerate_use_deepspeed="false")  # type: ignore[no-any-return]
 
 
 def join_processes(model: Model) -> Any:

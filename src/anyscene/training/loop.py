@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from anyscene.training.denoiser import Denoiser
+    from anyscene.training.zero import Zero
 
 __all__ = ["Learner", "Memory", "Pass", "check_libraries", "parts"]
 
@@ -76,10 +77,13 @@ class Learner:
         from anyscene.training.denoiser import Denoiser
         from anyscene.training.sharding import Sharding
         from anyscene.training.trainable import Trainable
+        from anyscene.training.zero import Zero, check_zero
 
         self.model, self.run, self._lora = model, run, config.lora
         settings = self._settings = config.optimization
-        sharding = self._sharding = Sharding(settings.precision) if launched_for() == "FSDP" else None
+        launched = launched_for()
+        sharding = self._sharding = Sharding(settings.precision) if launched == "FSDP" else None
+        stage = check_zero(settings.precision) if launched == "DEEPSPEED" else None
         self.accelerator = _accelerator(settings.precision, model.device)
         self.device = self.accelerator.device
         model.pipe.to(self.device)
@@ -90,15 +94,19 @@ class Learner:
         if settings.gradient_checkpointing:
             self.denoiser.module.enable_gradient_checkpointing()
         self._rate = learning_rate_factor(settings, run.updates)
-        if sharding is None:
-            self.module = self.accelerator.prepare(self.denoiser.module)
-        else:
-            self.module = self.accelerator.prepare_model(self.denoiser.module, evaluation_mode=True)  # autocast, and no copies
+        in_parts = sharding is not None or stage is not None
+        self.module = self.accelerator.prepare_model(self.denoiser.module, evaluation_mode=in_parts)  # which is to say: autocast alone
+        if sharding is not None:
             self.trainable.shard(sharding, self.device)
         optimizer = torch.optim.AdamW(
             self.trainable.parameters, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay
         )
-        self._optimizer = self.accelerator.prepare(optimizer)
+        self._zero: Zero | None = None
+        if stage is None:
+            self._optimizer = self.accelerator.prepare(optimizer)
+        else:
+            self._zero = Zero(self.module, self.trainable.parameters, optimizer, stage, settings.max_grad_norm)
+            self.module = self._zero.engine
         self._ema = EMAModel(self.trainable.parameters, decay=config.ema.decay) if config.ema.decay else None
 
     # ---- an update ------------------------------------------------------------------------------------------------------------
@@ -115,11 +123,15 @@ class Learner:
         """
         found: dict[str, list[Tensor]] = {}
         for place, ask in enumerate(passes):
-            # Sharded gradients are shared out after each pass, since whole ones would have to be kept until the last.
-            at_once = self._sharding is not None or place + 1 == len(passes)
+            last = place + 1 == len(passes)
+            # Gradients in parts are shared out after each pass, since whole ones would have to be kept until the last.
+            at_once = last or self._sharding is not None or self._zero is not None
             with nullcontext() if at_once else self.accelerator.no_sync(self.module):
                 loss, figures = ask()
-                self.accelerator.backward(loss)
+                if self._zero is None:
+                    self.accelerator.backward(loss)
+                else:
+                    self._zero.backward(loss, last)
             for name, value in {"loss": loss.detach(), **figures}.items():
                 found.setdefault(name, []).append(value.float())
         return {name: self._over_all(values, name in largest) for name, values in found.items()}
@@ -143,22 +155,27 @@ class Learner:
         Raises:
             AnySceneError: the gradient is no number.
         """
-        from anyscene.training.sharding import whole
-
         rate = self._settings.learning_rate * self._rate(update)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
-        limit = self._settings.max_grad_norm or math.inf
-        norm = float(whole(self.accelerator.clip_grad_norm_(self.trainable.parameters, limit)))
+        norm = self._step(rate) if self._zero is None else self._zero.step(rate)
         if not math.isfinite(norm) and self.accelerator.scaler is None:
             raise AnySceneError(
                 f"update {update + 1}: the gradient is no number; lower optimization.learning_rate, or use precision no or bf16"
             )
-        self._optimizer.step()
-        self._optimizer.zero_grad()
         if self._ema is not None:
             self._ema.step(self.trainable.parameters)
         return {"grad_norm": norm, "learning_rate": rate}
+
+    def _step(self, rate: float) -> float:
+        from anyscene.training.sharding import whole
+
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        limit = self._settings.max_grad_norm or math.inf
+        norm = float(whole(self.accelerator.clip_grad_norm_(self.trainable.parameters, limit)))
+        if math.isfinite(norm) or self.accelerator.scaler is not None:
+            self._optimizer.step()
+            self._optimizer.zero_grad()
+        return norm
 
     # ---- the loop -------------------------------------------------------------------------------------------------------------
 
@@ -219,7 +236,7 @@ class Learner:
 
         state = {
             "weights": whole([one.detach() for one in self.trainable.parameters]),
-            "optimizer": whole(self._optimizer.state_dict()),
+            "optimizer": whole(self._optimizer.state_dict()) if self._zero is None else self._zero.state(),
             "algorithm": whole(memory.state()) if memory is not None else None,
             "ema": whole(self._ema.state_dict()) if self._ema is not None else None,
             "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
@@ -236,10 +253,10 @@ class Learner:
 
         state = torch.load(path, map_location="cpu", weights_only=True)  # the device may have no room for it
         weights = self.trainable.parameters
-        self.trainable.set(state["weights"])
-        for number, known in state["optimizer"]["state"].items():
-            known.update({name: placed(one, weights[number]) for name, one in known.items() if name != "step"})
-        self._optimizer.load_state_dict(state["optimizer"])
+        if self._zero is not None:
+            self._zero.load_state(state["optimizer"], state["weights"])
+        else:
+            self._load_weights(state)
         if memory is not None:
             memory.load_state(state["algorithm"])
         if self._ema is not None:
@@ -247,6 +264,15 @@ class Learner:
             self._ema.load_state_dict({**state["ema"], "shadow_params": averaged})
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
+
+    def _load_weights(self, state: Mapping[str, Any]) -> None:
+        from anyscene.training.sharding import placed
+
+        weights = self.trainable.parameters
+        self.trainable.set(state["weights"])
+        for number, known in state["optimizer"]["state"].items():
+            known.update({name: placed(one, weights[number]) for name, one in known.items() if name != "step"})
+        self._optimizer.load_state_dict(state["optimizer"])
 
     def finish(self, base: Trained) -> Trained:
         """Writes what was learnt, its moving average if there is one, into the run's ``policy``.
