@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -24,11 +25,13 @@ class UnreadMedia(Media):
     def __init__(self, data: bytes, modality: str = "image", suffix: str = ".png", fps: float | None = None) -> None:
         self.__dict__.update(data=data, modality=modality, suffix=suffix, fps=fps)
 
-    @cached_property
-    def frames(self) -> tuple[Image.Image, ...]:  # type: ignore[override]
+    def _read(self) -> tuple[Image.Image, ...]:
         """RGB pictures of one size.
 
         Raises:
             MediaError: the bytes are those of no picture.
         """
         return read_media(self.data, self.modality).frames
+
+    if not TYPE_CHECKING:  # to a type checker it is the attribute that every media has
+        frames = cached_property(_read)
