@@ -28,6 +28,7 @@ COMMANDS = [
     ("calibrate",),
     ("doctor",),
     ("export",),
+    ("cost",),
     ("distill",),
     ("grpo",),
     ("improve",),
