@@ -55,14 +55,15 @@ def test_what_is_assumed_is_what_the_engine_makes(datasets: dict[str, Path], tmp
     assert "questions" in cost("--like", datasets["jsonl"])["assumed"]
 
 
-def test_a_run_of_eval_tells_the_size_of_its_pictures(tmp_path: Path) -> None:
+def test_a_run_of_eval_tells_how_many_pictures_it_has_and_their_size(tmp_path: Path) -> None:
     assert run_here("generate", "-n", 5, "--taxonomy", "sandbox", "--complexity", "2-4", "--out", tmp_path / "scenes", "--quiet").code == 0
-    sandbox = ("--model", "sandbox:flawed", "--judge", "sandbox:pixels", "--out", tmp_path / "run", "--quiet", "--no-doctor")
-    done = run_here("eval", tmp_path / "scenes", *sandbox)
+    sandbox = ("--model", "sandbox:flawed", "--judge", "sandbox:pixels", "--samples", 2, "--out", tmp_path / "run", "--quiet")
+    done = run_here("eval", tmp_path / "scenes", *sandbox, "--no-doctor")
     assert done.code == 0, done.err
     assumed = cost("--like", tmp_path / "run")["assumed"]
     sizes = [one.stat().st_size for one in (tmp_path / "run" / "media").rglob("*.png")]
-    assert assumed["picture_bytes"]["value"] == sum(sizes) / len(sizes)
+    assert len(sizes) == 10 and assumed["picture_bytes"]["value"] == sum(sizes) / len(sizes)
+    assert assumed["pictures"] == {"value": 2, "source": f"counted in {tmp_path / 'run'}"}
 
 
 def test_the_table_says_what_is_assumed_and_what_is_missing() -> None:

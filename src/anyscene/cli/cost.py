@@ -81,7 +81,9 @@ def run(
     n: Annotated[list[int] | None, typer.Option("-n", min=1, help="Scenes; may be given several times. Default: 10 K to 100 M.")] = None,
     like: Annotated[
         Path | None,
-        typer.Option(help="A dataset or a run of eval: bytes and questions are counted in it. What is given beside it comes first."),
+        typer.Option(
+            help="A dataset or a run of eval, in which bytes, pictures and questions are counted. What is given beside it comes first."
+        ),
     ] = None,
     pictures: Annotated[float | None, typer.Option(help="Pictures of each scene. Default: 1.")] = None,
     questions: Annotated[float | None, typer.Option(help="Questions about each picture. Default: 14.24, counted.")] = None,
@@ -141,7 +143,7 @@ def _counted(folder: Path) -> dict[str, float]:
         manifests = sorted(folder.glob("media/*/manifest.jsonl"))
         lines = [(one.parent, json.loads(line)) for one in manifests for line in one.read_bytes().splitlines()]
         sizes = [(place / one["file"]).stat().st_size for place, one in lines if one["status"] == "made"]
-        found = {"record_bytes": scenes.stat().st_size / _rows(scenes)} | _counted_questions(scenes)
+        found = {"record_bytes": scenes.stat().st_size / _rows(scenes), "pictures": about["samples"]} | _counted_questions(scenes)
         return found | ({"picture_bytes": sum(sizes) / len(sizes)} if sizes else {})
     except (OSError, ValueError, KeyError, TypeError, IndexError, ZeroDivisionError) as error:
         raise RunError(f"{folder}: no finished dataset or run of eval ({' '.join(str(error).split())[:160]})") from None
@@ -164,7 +166,7 @@ def _counted_questions(path: Path) -> dict[str, float]:
     if "questions" not in opened.schema_arrow.names:
         return {}
     mean = pc.mean(pc.list_value_length(next(opened.iter_batches(COUNTED_ROWS, columns=["questions"])).column(0))).as_py()
-    return {"questions": float(mean)} if mean else {}
+    return {} if mean is None else {"questions": float(mean)}
 
 
 # ---- the table ------------------------------------------------------------------------------------------------------------------

@@ -74,8 +74,9 @@ class RayActors:
                 raise
             self._leave(copy)
             return received(message)
+        assert lost is not None  # every attempt has ended with it
         with losses_told():
-            raise lost or RuntimeError
+            raise lost
 
     def close(self) -> None:
         """Ends the copies."""
