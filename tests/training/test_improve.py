@@ -259,7 +259,7 @@ def test_a_held_out_caption_among_the_users_pictures_is_a_leak(tmp_path: Path, r
 # ---- killed --------------------------------------------------------------------------------------------------------------------------
 
 NURSERY = """
-import os, random, signal, sys, time
+import os, random, shutil, signal, sys, time
 from pathlib import Path
 sys.path.insert(0, {here!r})
 import torch
@@ -269,30 +269,39 @@ import accelerate, peft
 from anyscene.models import load_model
 from anyscene.training import supervised, loop, trainable, latents, denoiser
 load_model("sandbox:diffusion").generate(["There is a red circle."], [0])
-out, draw, kills, quickest = Path(sys.argv[1]), random.Random(int(sys.argv[2])), 0, 60.0
+out, draw, kills, longest = Path(sys.argv[1]), random.Random(int(sys.argv[2])), 0, 4.0
 while True:
     child = os.fork()
     if child == 0:
         improve(out, rounds=2, baselines__unselected=True)
         os._exit(0)
-    wait = draw.uniform(0.0, 4.0) if kills < 9 else 1e9
-    end = time.monotonic() + wait
-    while time.monotonic() < end:
+    end = time.monotonic() + (draw.uniform(0.0, longest) if kills < 9 else 1e9)
+    done = 0
+    while not done and time.monotonic() < end:
         done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            print(kills, os.waitstatus_to_exitcode(status))
-            sys.exit(os.waitstatus_to_exitcode(status))
         time.sleep(0.01)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    kills += 1
+    if not done:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        kills += 1
+    elif status or kills >= 3:
+        print(kills)
+        sys.exit(os.waitstatus_to_exitcode(status))
+    else:  # a quick machine: killed so seldom, the run would prove little
+        shutil.rmtree(out)
+        kills, longest = 0, longest / 2
 """
 
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_ends_as_an_unbroken_one(tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    improve(whole, rounds=2, baselines__unselected=True)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as below: sums in another order have other last bits
+    try:
+        improve(whole, rounds=2, baselines__unselected=True)
+    finally:
+        torch.set_num_threads(threads)
     command = [sys.executable, "-c", NURSERY.format(here=str(Path(__file__).parent)), str(broken), "5"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr[-2000:]
