@@ -25,18 +25,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from anyscene.scoring.question_bank import Bools, Floats, Ints
-from anyscene.scoring.statistics import LEVEL, Estimate, normal_quantile, t_quantile
+from anyscene.scoring.statistics import LEVEL, Estimate, Mean, normal_quantile, t_quantile
 
 __all__ = [
     "Bin",
     "calibration_error",
     "effective_size",
+    "guessed_means",
     "prediction_powered",
     "reliability_bins",
+    "reliability_sums",
     "rogan_gladen",
+    "said_means",
     "simultaneous_level",
 ]
 
+BINS = 10
 LEAST_YOUDEN = 0.05
 """A judge whose sensitivity + specificity - 1 is smaller tells nothing that could be corrected."""
 
@@ -46,49 +50,60 @@ def simultaneous_level(level: float, number: int) -> float:
     return float(level ** (1 / max(1, number)))
 
 
-def effective_size(scene: Ints, values: Floats) -> float:
+def effective_size(mean: Mean) -> float:
     """How many independent questions tell as much as these, which come in scenes: their number divided by the design effect.
 
     At most the number of questions. Where all answers agree the design effect cannot be seen, and each scene counts as one.
     """
-    number = len(values)
+    number = float(mean.weight.sum())
     if not number:
         return 0.0
-    mean = float(values.mean())
-    _, owner = np.unique(scene, return_inverse=True)
-    scenes = int(owner.max()) + 1
-    simple = mean * (1 - mean) / number
-    if simple < 1e-12 or scenes < 2:
-        return float(scenes)
-    residuals = np.bincount(owner, values - mean)
-    clustered = float((residuals**2).sum()) / number**2 * scenes / (scenes - 1)
-    return float(number * min(1.0, simple / clustered)) if clustered > 0 else float(number)
+    units = len(mean.place)
+    simple = mean.value * (1 - mean.value) / number
+    if simple < 1e-12 or units < 2:
+        return float(mean.n)
+    clustered = float((mean.influence() ** 2).sum()) * units / (units - 1)
+    return number * min(1.0, simple / clustered) if clustered > 0 else number
 
 
-def rogan_gladen(scene: Ints, said_yes: Floats, truth: Floats, level: float = LEVEL) -> Estimate | None:
-    """Share of true "yes" from what the judge said everywhere and its errors where the truth is known.
+def said_means(scene: Ints, said_yes: Floats, truth: Floats, scenes: int) -> tuple[Mean, Mean, Mean]:
+    """How often a judge said yes: everywhere, where the truth is yes, and where it is no; what `rogan_gladen` takes.
 
     Args:
         scene: ``(questions,)``.
         said_yes: ``(questions,)`` 1 if the judge said yes, 0 if it did not, NaN if it was never heard.
         truth: ``(questions,)`` 1 or 0 where labelled, NaN elsewhere.
+        scenes: how many scenes there are.
+    """
+    there, absent = truth == 1, truth == 0
+    return (
+        Mean.over(scene, said_yes, scenes),
+        Mean.over(scene[there], said_yes[there], scenes),
+        Mean.over(scene[absent], said_yes[absent], scenes),
+    )
+
+
+def rogan_gladen(said: Mean, there: Mean, absent: Mean, level: float = LEVEL) -> Estimate | None:
+    """Share of true "yes" from what the judge said everywhere and its errors where the truth is known.
+
+    Args:
+        said: what the judge said, of all questions that it was heard on.
+        there: of those whose truth is "yes".
+        absent: of those whose truth is "no".
         level: of the interval.
 
     Returns:
         None where no label is "yes", none is "no", or the judge tells them apart no better than chance.
     """
-    heard = ~np.isnan(said_yes)
-    scene, said_yes, truth = scene[heard], said_yes[heard], truth[heard]
-    there, absent = truth == 1, truth == 0
-    if not there.any() or not absent.any():
+    if not there.n or not absent.n:
         return None
-    rate, sensitivity, specificity = float(said_yes.mean()), float(said_yes[there].mean()), 1 - float(said_yes[absent].mean())
+    rate, sensitivity, specificity = said.value, there.value, 1 - absent.value
     if sensitivity + specificity - 1 < LEAST_YOUDEN:
         return None
     value = min(1.0, max(0.0, (rate + specificity - 1) / (sensitivity + specificity - 1)))
-    sizes = effective_size(scene, said_yes), effective_size(scene[there], said_yes[there]), effective_size(scene[absent], said_yes[absent])
+    sizes = effective_size(said), effective_size(there), effective_size(absent)
     low, high = lang_reiczigel(rate, sensitivity, specificity, *sizes, level)
-    return Estimate(value, min(low, value), max(high, value), len(np.unique(scene)))
+    return Estimate(value, min(low, value), max(high, value), said.n)
 
 
 def lang_reiczigel(
@@ -120,37 +135,47 @@ def lang_reiczigel(
     return max(0.0, min(1.0, centre - half)), min(1.0, max(0.0, centre + half))
 
 
-def prediction_powered(scene: Ints, p_yes: Floats, truth: Floats, level: float = LEVEL) -> Estimate | None:
-    """Share of true "yes" from the judge's probabilities everywhere and its mean error where the truth is known.
+def guessed_means(scene: Ints, p_yes: Floats, truth: Floats, scenes: int) -> tuple[Mean, Mean, Mean]:
+    """The judge's probabilities everywhere, the truth where it is known, and the probabilities there; what `prediction_powered` takes.
 
     Args:
         scene: ``(questions,)``.
         p_yes: ``(questions,)`` NaN where missing.
         truth: ``(questions,)`` 1 or 0 where labelled, NaN elsewhere.
+        scenes: how many scenes there are.
+    """
+    guess = np.where(np.isnan(p_yes), 0.5, p_yes)
+    labelled = ~np.isnan(truth)
+    return (
+        Mean.over(scene, guess, scenes),
+        Mean.over(scene[labelled], truth[labelled], scenes),
+        Mean.over(scene[labelled], guess[labelled], scenes),
+    )
+
+
+def prediction_powered(guess: Mean, true: Mean, seen: Mean, level: float = LEVEL) -> Estimate | None:
+    """Share of true "yes" from the judge's probabilities everywhere and its mean error where the truth is known.
+
+    Args:
+        guess: the probability of "yes", one half where it is missing, of all questions.
+        true: the true answers, of the labelled questions.
+        seen: the probability of "yes" of the labelled questions.
         level: of the interval.
 
     Returns:
         None with labels in fewer than two scenes.
     """
-    guess = np.where(np.isnan(p_yes), 0.5, p_yes)
-    labelled = ~np.isnan(truth)
-    number = int(labelled.sum())
-    in_scenes = len(np.unique(scene[labelled]))
-    if in_scenes < 2:
+    if true.n < 2:
         return None
-    _, owner = np.unique(scene, return_inverse=True)
-    scenes = int(owner.max()) + 1
-    own, true, seen = owner[labelled], truth[labelled], guess[labelled]
-    known = np.bincount(own, true - true.mean(), scenes) / number
-    gained = np.bincount(owner, guess - guess.mean(), scenes) / len(guess) - np.bincount(own, seen - seen.mean(), scenes) / number
+    known, gained = true.influence(), guess.influence() - seen.influence()
     power = float((gained**2).sum())
     weight = min(1.0, max(0.0, -float((known * gained).sum()) / power)) if power > 1e-18 else 0.0
-    value = float(true.mean()) + weight * float(guess.mean() - seen.mean())
-    size = effective_size(scene[labelled], true)
-    variance = float(((known + weight * gained) ** 2).sum()) * in_scenes / (in_scenes - 1) + 2 / (size + 2) ** 2
-    half = t_quantile((1 + level) / 2, in_scenes - 1) * math.sqrt(variance)
+    value = true.value + weight * (guess.value - seen.value)
+    size = effective_size(true)
+    variance = float(((known + weight * gained) ** 2).sum()) * true.n / (true.n - 1) + 2 / (size + 2) ** 2
+    half = t_quantile((1 + level) / 2, true.n - 1) * math.sqrt(variance)
     value = min(1.0, max(0.0, value))
-    return Estimate(value, max(0.0, value - half), min(1.0, value + half), scenes)
+    return Estimate(value, max(0.0, value - half), min(1.0, value + half), guess.n)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,18 +197,28 @@ class Bin:
     n: int
 
 
-def reliability_bins(p_yes: Floats, truth: Floats, number: int = 10) -> list[Bin]:
-    """The reliability curve of the judge's probabilities on labelled yes/no questions; empty without any."""
+def reliability_sums(p_yes: Floats, truth: Floats, number: int = BINS) -> Floats:
+    """``(3, bins)`` of the labelled answers in each bin: their number, the sum of their probabilities, and how often "yes" is true.
+
+    Args:
+        p_yes: ``(questions,)`` NaN where missing.
+        truth: ``(questions,)`` NaN where not labelled.
+        number: of bins.
+    """
     known: Bools = ~(np.isnan(p_yes) | np.isnan(truth))
     p, true = p_yes[known], truth[known]
-    if not len(p):
-        return []
     place = np.minimum((p * number).astype(np.int64), number - 1)
-    counts = np.bincount(place, minlength=number)
-    sums, yes = np.bincount(place, p, number), np.bincount(place, true, number)
+    return np.stack([np.bincount(place, weights, number) for weights in (np.ones(len(p)), p, true)])
+
+
+def reliability_bins(sums: Floats) -> list[Bin]:
+    """The reliability curve of the judge's probabilities on labelled yes/no questions, from `reliability_sums`; empty without any."""
+    if not sums[0].any():
+        return []
+    number = sums.shape[1]
     return [
-        Bin(i / number, (i + 1) / number, float(sums[i] / n) if n else None, float(yes[i] / n) if n else None, int(n))
-        for i, n in enumerate(counts.tolist())
+        Bin(i / number, (i + 1) / number, p / n if n else None, yes / n if n else None, int(n))
+        for i, (n, p, yes) in enumerate(sums.T.tolist())
     ]
 
 

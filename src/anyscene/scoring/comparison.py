@@ -11,9 +11,10 @@ import numpy as np
 
 from anyscene.errors import SpecError
 from anyscene.scoring.question_bank import Bools, Codes, Floats, Ints
-from anyscene.scoring.run import DIMENSIONS, HEADLINE, Scores, groups_of, shown_rows
+from anyscene.scoring.run import Scores
 from anyscene.scoring.scores import MEDIA_SCORES, mean_by
 from anyscene.scoring.statistics import LEVEL, RESAMPLES, Difference, Mean, adjust_holm, compare_paired
+from anyscene.scoring.tally import DIMENSIONS, HEADLINE, groups_of, shown_rows
 
 __all__ = ["Comparison", "compare_runs", "rank_runs"]
 

@@ -7,7 +7,7 @@ where several are equally likely (half for a yes/no question at exactly 0.5), wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -48,6 +48,8 @@ class Rows:
         status: ``(rows,)`` place in ``ROW_STATUSES``.
         complexity: ``(records,)`` of each record.
         unused: answers in the store that belong to no row.
+        answered: forms of which there are answers.
+        on_yes_no: whether faithfulness is measured on yes/no questions; None: if there are any that ask for what should be there.
     """
 
     bank: QuestionBank
@@ -65,6 +67,8 @@ class Rows:
     status: Ints
     complexity: Ints
     unused: int
+    answered: frozenset[str]
+    on_yes_no: bool | None = None
 
     def __len__(self) -> int:
         return len(self.question)
@@ -98,7 +102,8 @@ class Rows:
     def faithful(self) -> Bools:
         """``(rows,)`` on which faithfulness is measured: yes/no questions whose right answer is yes; all but foils if there are none."""
         asked = self.yes_no & self.gold_yes & ~self.is_foil
-        return asked if asked.any() else ~self.is_foil & ~self.yes_no
+        on_yes_no = bool(asked.any()) if self.on_yes_no is None else self.on_yes_no
+        return asked if on_yes_no else ~self.is_foil & ~self.yes_no
 
     @property
     def basis(self) -> str:
@@ -129,7 +134,8 @@ def score_rows(
     *,
     relation_types: Mapping[str, str] | None = None,
     object_classes: Mapping[str, str] | None = None,
-    forms: Sequence[str] | None = None,
+    forms: Collection[str] | None = None,
+    on_yes_no: bool | None = None,
 ) -> Rows:
     """Joins records, media and answers.
 
@@ -141,7 +147,9 @@ def score_rows(
         answers: of one judge: ``media_sha256``, ``question_key``, ``p_yes``, ``label_mass``, ``text``, ``status``, ``probabilities``.
         relation_types: type of each predicate.
         object_classes: class of each object's name.
-        forms: of the questions that were asked; by default those of which there is an answer at all. Questions of other forms get no rows.
+        forms: of the questions that were asked; by default those of which there is an answer at all. Questions of other forms get no rows,
+            but where there is no form, all do.
+        on_yes_no: whether faithfulness is measured on yes/no questions; by default if there are any that ask for what should be there.
 
     Raises:
         RecordError: a table is not what it should be.
@@ -156,7 +164,8 @@ def score_rows(
 
     shas = coded(sha256)
     place = _join(answers, shas, bank.key, shas.index[owner], bank.key.index[question])
-    keep = _asked_forms(bank, question, place, forms)
+    answered = frozenset(bank.form.words[code] for code in np.unique(bank.form.index[question[place >= 0]]).tolist())
+    keep = np.isin(bank.form.index[question], _asked_forms(bank, answered if forms is None else forms))
     owner, question, place = owner[keep], question[keep], place[keep]
     value, credit, p_yes, label_mass, status = _values(answers, bank, question, place)
     used = np.zeros(answers.num_rows, dtype=np.bool_)
@@ -178,6 +187,8 @@ def score_rows(
         status=status,
         complexity=np.asarray(pc.fill_null(complexity, -1)).astype(np.int64),
         unused=int((~used).sum()),
+        answered=answered,
+        on_yes_no=on_yes_no,
     )
 
 
@@ -246,13 +257,9 @@ def _index_in(column: pa.ChunkedArray, words: Sequence[str]) -> Ints:
     return np.asarray(pc.fill_null(pc.index_in(plain, value_set=pa.array(words, pa.string())), -1)).astype(np.int64)
 
 
-def _asked_forms(bank: QuestionBank, question: Ints, place: Ints, forms: Sequence[str] | None) -> Bools:
-    """Rows whose form was asked about: one of `forms`, or one with any answer; all where there is no answer at all."""
-    form = bank.form.index[question]
-    if forms is not None:
-        return np.isin(form, [bank.form.words.index(one) for one in forms if one in bank.form.words])
-    asked = np.unique(form[place >= 0])
-    return np.isin(form, asked) if len(asked) else np.ones(len(form), dtype=np.bool_)
+def _asked_forms(bank: QuestionBank, forms: Collection[str]) -> list[int]:
+    """Places of the forms that were asked about among the bank's; all where there is no answer at all."""
+    return [place for place, word in enumerate(bank.form.words) if word in forms or not forms]
 
 
 def _values(answers: pa.Table, bank: QuestionBank, question: Ints, place: Ints) -> tuple[Floats, Floats, Floats, Floats, Ints]:

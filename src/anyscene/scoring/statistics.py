@@ -26,7 +26,9 @@ Floats32 = NDArray[np.float32]
 
 __all__ = [
     "LEVEL",
+    "MANY_SCENES",
     "RESAMPLES",
+    "UNITS",
     "Difference",
     "Estimate",
     "Mean",
@@ -41,6 +43,7 @@ __all__ = [
     "resamples",
     "scenes_needed",
     "t_quantile",
+    "units_of",
     "wilson",
 ]
 
@@ -48,6 +51,7 @@ LEVEL = 0.95
 """Of all intervals unless another one is asked for."""
 METHODS = ("bca", "percentile")
 MANY_SCENES = 20_000
+"""More scenes are resampled in units."""
 MANY_DEGREES = 300
 FEW_SCENES = 10
 """Of fewer scenes, resampling shows too little of the spread."""
@@ -93,12 +97,14 @@ class Mean:
         place: ``(n,)`` those that say something about it, ascending.
         total: ``(n,)``.
         weight: ``(n,)`` above 0.
+        speaking: how many scenes say something about it, where `grouped` has put several into one; None where `place` tells.
     """
 
     scenes: int
     place: Ints
     total: Floats
     weight: Floats
+    speaking: int | None = None
 
     @classmethod
     def of(cls, values: Floats) -> Mean:
@@ -119,7 +125,20 @@ class Mean:
     @property
     def n(self) -> int:
         """How many scenes say something about it."""
-        return len(self.place)
+        return len(self.place) if self.speaking is None else self.speaking
+
+    def grouped(self, unit: Ints, units: int) -> Mean:
+        """The same mean of units in place of scenes: the sums of those in each.
+
+        Args:
+            unit: ``(scenes,)`` where each scene goes (`units_of`).
+            units: how many units there are.
+        """
+        own = unit[self.place]
+        weight = np.bincount(own, self.weight, units)
+        place = np.flatnonzero(weight)
+        total = np.bincount(own, self.total, units)
+        return Mean(units, place, total[place].astype(np.float64), weight[place].astype(np.float64), self.n)
 
     @property
     def value(self) -> float:
@@ -227,8 +246,8 @@ def resamples(units: int, number: int, seed: int) -> Iterator[Floats32]:
         yield chunk
 
 
-def _units(scenes: int, seed: int) -> Ints | None:
-    """``(scenes,)`` the unit that each of many scenes is drawn with; None where each scene is one.
+def units_of(scenes: int, seed: int) -> Ints | None:
+    """``(scenes,)`` the unit, of ``UNITS``, that each of more scenes than ``MANY_SCENES`` is drawn with; None where each scene is one.
 
     Scenes are put into units of equal size at random. Sums over units vary as sums over scenes do, so the intervals are the same on
     average; with thousands of units the chance of the grouping is smaller than that of the resampling.
@@ -296,7 +315,7 @@ def _resampled_ratios(columns: Sequence[Mean], number: int, seed: int) -> Floats
     """``(columns, resamples)`` every mean in every resample, NaN where its weight is 0."""
     ratios = np.empty((len(columns), number))
     scenes = columns[0].scenes if columns else 0
-    unit = _units(scenes, seed)
+    unit = units_of(scenes, seed)
     sums: dict[bytes, int] = {}  # place of each column of the matrix; many means have the same weights
     kept: list[Floats32] = []
     places: list[int] = []
@@ -416,7 +435,7 @@ def _sign_flips(gaps: Sequence[Mean], seed: int, flips: int) -> list[float]:
     if not gaps:
         return []
     scenes = gaps[0].scenes
-    unit = _units(scenes, seed)
+    unit = units_of(scenes, seed)
     matrix = np.stack([_in_units(gap.place, gap.total, scenes, unit) for gap in gaps], axis=1)
     scale = np.maximum(np.abs(matrix).max(axis=0, initial=0.0), 1e-300)
     matrix = (matrix / scale).astype(np.float32)

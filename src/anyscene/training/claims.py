@@ -23,8 +23,9 @@ import numpy as np
 from anyscene.evaluation import EvaluationRun, scores_of
 from anyscene.scoring.comparison import compare_runs
 from anyscene.scoring.question_bank import Bools, Floats, Ints
-from anyscene.scoring.run import HEADLINE, Scores
+from anyscene.scoring.run import Scores
 from anyscene.scoring.statistics import LEVEL, RESAMPLES, Estimate, Mean, bootstrap, resamples
+from anyscene.scoring.tally import HEADLINE
 
 __all__ = ["BETTER", "NOT_SHOWN", "WORSE", "Gain", "claim_of", "corrected_gain", "make_claim", "no_claim", "verdict_of"]
 
