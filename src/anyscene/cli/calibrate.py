@@ -48,7 +48,7 @@ def run(
         write_labels(opened, table)
         number = table.num_rows
     say(f"{number:,} true answers", quiet=quiet)
-    scores = score_evaluation(opened, judge)
+    scores = score_evaluation(opened, judge, quiet=quiet)
     report_run(opened, judge)
     if as_json:
         print(json.dumps({key: scores[key] for key in ("judge", "judge_quality", "corrected")}, ensure_ascii=False, indent=1))

@@ -76,7 +76,7 @@ def run(
         ask(opened, judged_by, kinds, b.judge_words(judge, judge_option, doctor), quiet)
     if labels > 0:
         label_run(opened, b.sandbox_truth, share=labels, forms=kinds)
-    scores = score_evaluation(opened, judged_by.name)
+    scores = score_evaluation(opened, judged_by.name, quiet=quiet)
     path = report_run(opened, judged_by.name)
     if as_json:
         print(json.dumps(scores, ensure_ascii=False, indent=1))

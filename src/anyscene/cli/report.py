@@ -22,5 +22,5 @@ def run(folder: RunFolder, judge: WhichJudge = None, quiet: b.Quiet = False) -> 
 
     opened = open_run(folder)
     if judge is not None or not (folder / SCORES).exists():
-        score_evaluation(opened, judge)
+        score_evaluation(opened, judge, quiet=quiet)
     say(f"report: {report_run(opened)}", quiet=quiet)

@@ -13,6 +13,7 @@ import queue
 import signal
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import chain, islice
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -48,12 +49,12 @@ class LocalEngine:
         self, function: Callable[[Common, Item], Iterator[Result]], common: Common, items: Iterable[Item], *, ahead: int = 0
     ) -> Generator[tuple[Item, Result], None, None]:
         """`(item, part)` for every part of every item (`Engine.stream`). Closing it ends the workers."""
-        todo = list(items)
-        workers = min(self.workers, len(todo))
-        if workers > 1:
-            yield from _stream_from_workers(function, common, todo, workers)
+        queued = iter(items)
+        first = list(islice(queued, self.workers))
+        if len(first) > 1:
+            yield from _stream_from_workers(function, common, first, queued)
         else:
-            for item in todo:
+            for item in chain(first, queued):
                 for part in function(common, item):
                     yield item, part
 
@@ -97,16 +98,16 @@ def _only_part(common: tuple[Callable[[Any, Any], Any], Any], item: Any) -> Iter
 
 
 def _stream_from_workers(
-    function: Callable[[Common, Item], Iterator[Result]], common: Common, todo: list[Item], workers: int
+    function: Callable[[Common, Item], Iterator[Result]], common: Common, first: list[Item], queued: Iterator[Item]
 ) -> Generator[tuple[Item, Result], None, None]:
-    queued = iter(todo)
+    """A worker for each of the first items, and for those that follow whoever is free."""
     processes: dict[Connection, BaseProcess] = {}
     under_way: dict[Connection, Item] = {}
     try:
-        for item in todo[:workers]:
+        for item in first:
             connection, process = _start_worker(function, common)
             processes[connection] = process
-            under_way[connection] = next(queued)
+            under_way[connection] = item
             _send(connection, process, item)
         while under_way:
             ready = wait(list(under_way))

@@ -81,12 +81,20 @@ class EvaluationRun:
         Raises:
             RecordError: the file is damaged.
         """
+        return pq.read_table(self.scenes_file())
+
+    def scenes_file(self) -> Path:
+        """Where the records are.
+
+        Raises:
+            RecordError: the file is damaged.
+        """
         path = self.folder / SCENES
         if not path.is_file() or sha256_of(path) != self.manifest["scenes"]["sha256"]:
             raise RecordError(
                 f"{path} is missing or damaged: its bytes are not those of the run. Start the run anew, or copy the file back."
             )
-        return pq.read_table(path)
+        return path
 
     @cached_property
     def records(self) -> list[dict[str, Any]]:
@@ -145,6 +153,15 @@ class EvaluationRun:
             SpecError: there is no such judge, or there are several and none is named.
             RecordError: a file of answers is damaged.
         """
+        folder, facts = self.store_of(judge)
+        return read_answers(folder), facts
+
+    def store_of(self, judge: str | None = None) -> tuple[Path, dict[str, Any]]:
+        """The folder of a judge's answers, by default of the only one's, and what is known of it.
+
+        Raises:
+            SpecError: there is no such judge, or there are several and none is named.
+        """
         judges = self.judges
         if judge is None and len(judges) == 1:
             judge = next(iter(judges))
@@ -153,7 +170,7 @@ class EvaluationRun:
             raise SpecError(
                 f"{self.folder}: {what}{'' if judge is None else f', not of {judge}'}{'; name one with --judge' if len(judges) > 1 else ''}"
             )
-        return read_answers(judges[judge]), read_json(judges[judge] / "judge.json")
+        return judges[judge], read_json(judges[judge] / "judge.json")
 
     @property
     def words(self) -> dict[str, dict[str, str]]:

@@ -8,9 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from anyscene.engines import Engine, LocalEngine
 from anyscene.errors import RecordError, SpecError
 from anyscene.evaluation.command import command_of
 from anyscene.evaluation.labels import FORMS
+from anyscene.evaluation.parts import in_parts, score_in_parts
 from anyscene.evaluation.run import REPORT, ROWS, SCORES, EvaluationRun, create_run, json_bytes, parquet_bytes
 from anyscene.judges import Judge
 from anyscene.judges.judging import JudgeReport, judge_media
@@ -115,11 +117,30 @@ def scores_of(run: EvaluationRun, judge: str | None = None, *, seed: int = 0) ->
     )
 
 
-def score_evaluation(run: EvaluationRun, judge: str | None = None, *, seed: int = 0) -> dict[str, Any]:
-    """Writes ``scores.json`` and ``scores.parquet``, and gives what the first holds. Arguments and errors are those of ``scores_of``."""
-    scores = scores_of(run, judge, seed=seed)
-    found: dict[str, Any] = scores.to_dict()
-    write_atomic(run.folder / ROWS, parquet_bytes(scores.rows_table()))
+def score_evaluation(
+    run: EvaluationRun, judge: str | None = None, *, seed: int = 0, engine: Engine | None = None, quiet: bool = True
+) -> dict[str, Any]:
+    """Writes ``scores.json`` and ``scores.parquet``, and gives what the first holds.
+
+    A run with more scenes than are resampled one by one is scored part by part (`score_in_parts`); a smaller one at once, here.
+
+    Args:
+        run: the evaluation.
+        judge: whose answers; by default the only one's.
+        seed: of the resampling behind the intervals.
+        engine: where the parts are scored; by default in this process.
+        quiet: show no progress.
+
+    Raises:
+        SpecError: no judge has answered, or several have and none is named.
+        RecordError: a file is damaged, or there is not a single answer.
+    """
+    if in_parts(run):
+        found = score_in_parts(run, judge, engine=engine or LocalEngine(), seed=seed, quiet=quiet)
+    else:
+        scores = scores_of(run, judge, seed=seed)
+        found = scores.to_dict()
+        write_atomic(run.folder / ROWS, parquet_bytes(scores.rows_table()))
     write_atomic(run.folder / SCORES, json_bytes(found))
     return found
 

@@ -23,7 +23,18 @@ from anyscene.errors import RecordError
 from anyscene.judges.protocol import STATUSES, Answer
 from anyscene.runs import write_atomic
 
-__all__ = ["AnswerRow", "answer_schema", "answer_table", "part_name", "read_answer_file", "read_answers", "write_answers"]
+__all__ = [
+    "AnswerRow",
+    "answer_files",
+    "answer_schema",
+    "answer_table",
+    "media_of_answers",
+    "part_name",
+    "read_answer_file",
+    "read_answers",
+    "read_some_answers",
+    "write_answers",
+]
 
 
 @cache
@@ -94,21 +105,75 @@ def read_answer_file(path: Path) -> pa.Table:
     return table
 
 
-def _read(path: Path) -> pa.Table:
-    """The rows of a file, whatever their values."""
+def _read(path: Path, columns: Sequence[str] | None = None, media: pa.Array | None = None) -> pa.Table:
+    """The rows of a file, whatever their values; only some columns, or only those about some media, where these are given."""
     hint = "Remove the file and judge the run again: only what is missing is asked."
+    names = answer_schema().names if columns is None else list(columns)
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:  # a store has a thousand small files: no dataset, no threads
-            table = file.read(use_threads=False)
+            missing = [name for name in answer_schema().names if name not in file.schema_arrow.names]
+            if missing:
+                raise RecordError(f"{path}: no file of answers: it lacks the columns {', '.join(missing)}")
+            if media is None:
+                table = file.read(columns, use_threads=False)
+            else:
+                batches = (_checked(batch, path) for batch in file.iter_batches(columns=names, use_threads=False))
+                kept = [
+                    one.filter(pc.is_in(one["media_sha256"], value_set=media.cast(one.schema.field("media_sha256").type)))
+                    for one in batches
+                ]
+                table = pa.concat_tables(kept) if kept else file.read(use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise RecordError(f"{path}: not a readable file of answers ({str(error).splitlines()[0]}). {hint}") from None
-    missing = [name for name in answer_schema().names if name not in table.column_names]
-    if missing:
-        raise RecordError(f"{path}: no file of answers: it lacks the columns {', '.join(missing)}")
+    schema = pa.schema([answer_schema().field(name) for name in names])
     try:
-        return table if table.schema.equals(answer_schema()) else table.select(answer_schema().names).cast(answer_schema())
+        return table if table.schema.equals(schema) else table.select(names).cast(schema)
     except (pa.ArrowException, ValueError) as error:
         raise RecordError(f"{path}: no file of answers: {error}") from None
+
+
+def _checked(batch: pa.RecordBatch, path: Path) -> pa.Table:
+    table = pa.Table.from_batches([batch])
+    _check(table, path)
+    return table
+
+
+def answer_files(path: Path) -> list[Path]:
+    """The files of a store, in the order in which they count.
+
+    Raises:
+        RecordError: there are none.
+    """
+    files = sorted(path.glob("*.parquet"), key=lambda file: file.stem) if path.is_dir() else []
+    if not files:
+        raise RecordError(f"{path}: there are no answers here; a store is a folder of Parquet files, as anyscene judge writes it")
+    return files
+
+
+def media_of_answers(path: Path) -> tuple[int, tuple[str, ...], list[tuple[str, str, str]]]:
+    """(rows, digests of the media that they are about, judges) of one file of a store; its values are not looked at.
+
+    Raises:
+        RecordError: it cannot be read.
+    """
+    table = _read(path, ("media_sha256", "judge", "revision", "template"))
+    return table.num_rows, tuple(table["media_sha256"].unique().to_pylist()), list(judges_of(table))
+
+
+def read_some_answers(files: Iterable[tuple[Path, bool]], media: pa.Array) -> pa.Table:
+    """The answers of some files of a store, each key once.
+
+    Args:
+        files: in their order, each with whether all its rows are taken, or only those about ``media``.
+        media: digests.
+
+    Raises:
+        RecordError: a file is damaged.
+    """
+    tables = [answer_schema().empty_table()]
+    for path, whole in files:
+        tables.append(read_answer_file(path) if whole else _read(path, media=media))
+    return _latest(pa.concat_tables(tables))
 
 
 def read_answers(path: str | Path) -> pa.Table:
@@ -120,9 +185,7 @@ def read_answers(path: str | Path) -> pa.Table:
     path = Path(path)
     if path.is_file():
         return _latest(read_answer_file(path))
-    files = sorted(path.glob("*.parquet"), key=lambda file: file.stem) if path.is_dir() else []
-    if not files:
-        raise RecordError(f"{path}: there are no answers here; a store is a folder of Parquet files, as anyscene judge writes it")
+    files = answer_files(path)
     tables = [_read(file) for file in files]
     whole = pa.concat_tables(tables)
     try:

@@ -29,6 +29,8 @@ MEDIA_STATUSES = ("made", "failed", "refused", "missing")
 FILES_PER_FOLDER = 1000
 MOST_AT_ONCE = 1 << 24
 """Bytes of a manifest that are parsed together; a longer line is read in the slow way."""
+PIECE = 1 << 26
+"""Bytes of a manifest that are held together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,33 +198,46 @@ class MediaFolder:
             raise MediaError(f"{path}: its bytes are not those that were made (sha256 {digest[:12]}, not {str(entry.sha256)[:12]})")
         return data
 
-    def table(self, entries: Iterable[MediaEntry] | None = None) -> pa.Table:
+    def table(self, entries: Iterable[MediaEntry] | None = None, columns: Sequence[str] | None = None) -> pa.Table:
         """Entries as a table of ``media_schema``; those of the manifest unless others are given.
+
+        Args:
+            entries: by default those of the manifest.
+            columns: only these, among them ``record_id`` and ``sample``; of a large manifest no more is held than they take.
 
         Raises:
             RunError: as ``entries``.
         """
-        if entries is None and (whole := self._whole()) is not None:
+        names = media_schema().names if columns is None else list(columns)
+        if entries is None and (whole := self._whole(names)) is not None:
             return whole
         rows = self.entries() if entries is None else list(entries)
-        return pa.table({name: [getattr(entry, name) for entry in rows] for name in media_schema().names}, media_schema())
+        schema = pa.schema([media_schema().field(name) for name in names])
+        return pa.table({name: [getattr(entry, name) for entry in rows] for name in names}, schema)
 
-    def _whole(self) -> pa.Table | None:
-        """The table of a manifest in order, read at once; None where lines must be looked at one by one."""
+    def _whole(self, names: Sequence[str]) -> pa.Table | None:
+        """The table of a manifest in order, read some megabytes at a time; None where lines must be looked at one by one."""
         strict = pj.ParseOptions(explicit_schema=media_schema(), unexpected_field_behavior="error")
+        tables = []
         try:
-            data = self.manifest.read_bytes()
-            table = pj.read_json(pa.BufferReader(data), pj.ReadOptions(block_size=MOST_AT_ONCE), strict)
+            for data in _pieces(self.manifest):
+                table = pj.read_json(pa.BufferReader(data), pj.ReadOptions(block_size=MOST_AT_ONCE), strict)
+                made = pc.equal(table["status"], "made")
+                lacking = [
+                    name
+                    for name in table.column_names
+                    if table[name].filter(made).null_count or (table[name].null_count and name != "sha256")
+                ]
+                if lacking or not data.endswith(b"\n") or table.num_rows != data.count(b"\n"):
+                    return None
+                tables.append(table.select(names))
         except (OSError, pa.ArrowException):
             return None
-        made = pc.equal(table["status"], "made")
-        lacking = [
-            name for name in table.column_names if table[name].filter(made).null_count or (table[name].null_count and name != "sha256")
-        ]
-        if lacking or not data.endswith(b"\n") or table.num_rows != data.count(b"\n"):
+        if not tables:
             return None
-        keys = table.group_by(["record_id", "sample"]).aggregate([])
-        return table if keys.num_rows == table.num_rows else None
+        whole = pa.concat_tables(tables)
+        keys = whole.group_by(["record_id", "sample"]).aggregate([])
+        return whole if keys.num_rows == whole.num_rows else None
 
     def __iter__(self) -> Iterator[MediaEntry]:
         return iter(self.entries())
@@ -230,3 +245,10 @@ class MediaFolder:
 
 def _line(entry: MediaEntry) -> bytes:
     return json.dumps(asdict(entry), ensure_ascii=False).encode() + b"\n"
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    """A file of lines, some of them at a time; what stands behind the last line's end comes with it."""
+    with open(path, "rb") as file:
+        while data := file.read(PIECE):
+            yield data + file.readline()

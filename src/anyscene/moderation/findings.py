@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from anyscene.errors import RecordError, RunError, SpecError
 from anyscene.moderation.opening import SCORED, VERDICTS
-from anyscene.runs import AtomicFile, file_error, lock_folder, open_folder, write_atomic
+from anyscene.runs import AtomicFile, Sink, file_error, lock_folder, open_folder, write_atomic
 
 __all__ = ["FORMATS", "Finding", "Findings", "read_findings"]
 
@@ -279,23 +279,9 @@ def _harmless(path: str) -> str:
 
 
 def _write_parquet(path: Path, findings: Iterator[Finding]) -> None:
-    with AtomicFile(path) as file, pq.ParquetWriter(_Sink(file), SCHEMA, compression="zstd") as writer:
+    with AtomicFile(path) as file, pq.ParquetWriter(Sink(file), SCHEMA, compression="zstd") as writer:
         for some in _some(findings):
             writer.write_table(pa.Table.from_pylist([one.to_dict() for one in some], SCHEMA))
-
-
-class _Sink(io.RawIOBase):
-    """What Arrow takes for a file, in front of one."""
-
-    def __init__(self, file: AtomicFile) -> None:
-        self._file = file
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self._file.write(data)
-        return memoryview(data).nbytes
 
 
 def _some(findings: Iterator[Finding]) -> Iterator[list[Finding]]:

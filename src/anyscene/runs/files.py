@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import os
 import re
 import secrets
@@ -19,7 +20,17 @@ from typing import Any
 
 from anyscene.errors import RunError
 
-__all__ = ["AtomicFile", "file_error", "is_temporary", "lock_folder", "open_folder", "remove_temporaries", "sha256_of", "write_atomic"]
+__all__ = [
+    "AtomicFile",
+    "Sink",
+    "file_error",
+    "is_temporary",
+    "lock_folder",
+    "open_folder",
+    "remove_temporaries",
+    "sha256_of",
+    "write_atomic",
+]
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
 _DISK_FULL = {
@@ -92,6 +103,21 @@ class AtomicFile:
         finally:
             with contextlib.suppress(OSError):  # it was renamed; or it stays for `remove_temporaries`
                 os.unlink(self._temporary)
+
+
+class Sink(io.RawIOBase):
+    """What Arrow takes for a file to write to, in front of one that appears when it is whole."""
+
+    def __init__(self, file: AtomicFile) -> None:
+        self._file = file
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        """Passes bytes, or anything with a buffer of them, on."""
+        self._file.write(data)
+        return memoryview(data).nbytes
 
 
 def write_atomic(path: Path, data: bytes, *, sync: bool = True) -> None:

@@ -15,7 +15,7 @@ from anyscene.scoring.labels import truth_of_rows
 from anyscene.scoring.question_bank import Codes, Floats, Ints
 from anyscene.scoring.rows import ROW_STATUSES, Rows, score_rows
 from anyscene.scoring.scores import MEDIA_SCORES, media_scores, scene_means
-from anyscene.scoring.statistics import LEVEL, RESAMPLES, Estimate, Terms, bootstrap, noise_floor, scenes_needed, units_of
+from anyscene.scoring.statistics import LEVEL, RESAMPLES, UNITS, Estimate, Terms, bootstrap, noise_floor, scenes_needed, units_of
 from anyscene.scoring.tally import (
     BALANCED,
     CORRECTED,
@@ -31,7 +31,7 @@ from anyscene.scoring.tally import (
     tally_rows,
 )
 
-__all__ = ["Scores", "rows_table", "score_run", "summary_of", "tally_part"]
+__all__ = ["Scores", "plain", "rows_table", "score_run", "summary_of", "tally_part"]
 
 WIDTHS = (0.01, 0.02, 0.05)
 LABEL_SOURCES = ("labels", "truth")
@@ -63,7 +63,7 @@ class Scores:
 
     def rows_table(self) -> pa.Table:
         """A row for each question about each media: what ``scores.parquet`` holds."""
-        return rows_table(self.rows, pa.array(self.record_ids, pa.string()), self.truth)
+        return plain(rows_table(self.rows, pa.array(self.record_ids, pa.string()), self.truth))
 
 
 def score_run(
@@ -109,7 +109,7 @@ def score_run(
     _check(labels_source, level)
     rows = score_rows(records, media, answers, relation_types=relation_types, object_classes=object_classes, forms=forms)
     samples = samples if samples is not None else int(rows.sample.max(initial=-1)) + 1
-    tally, by_media, by_scene, truth = tally_part(rows, labels, samples=samples, unit=units_of(rows.scenes, seed))
+    tally, by_media, by_scene, truth = tally_part(rows, labels, samples=samples, unit=units_of(rows.scenes, seed), units=UNITS)
     summary = summary_of(
         tally, model=model, judge=judge, samples=samples, labels_source=labels_source, seed=seed, resamples=resamples, level=level
     )
@@ -117,13 +117,14 @@ def score_run(
 
 
 def tally_part(
-    rows: Rows, labels: pa.Table | None, *, samples: int, unit: Ints | None, basis: Basis | None = None
+    rows: Rows, labels: pa.Table | None, *, samples: int, unit: Ints | None, units: int, basis: Basis | None = None
 ) -> tuple[Tally, Mapping[str, Floats], Mapping[str, Floats], Floats]:
     """(sums, scores by media, scores by scene, true answers) of some rows; arguments as `tally_rows` and `truth_of_rows`."""
     by_media = media_scores(rows)
     by_scene = {name: scene_means(rows, values) for name, values in by_media.items()}
     truth = truth_of_rows(rows, labels)
-    return tally_rows(rows, by_media, by_scene, truth, samples=samples, unit=unit, basis=basis), by_media, by_scene, truth
+    tally = tally_rows(rows, by_media, by_scene, truth, samples=samples, unit=unit, units=units, basis=basis)
+    return tally, by_media, by_scene, truth
 
 
 def summary_of(
@@ -195,7 +196,7 @@ def summary_of(
 
 
 def rows_table(rows: Rows, record_ids: pa.Array, truth: Floats) -> pa.Table:
-    """A row for each question about each media: what ``scores.parquet`` holds.
+    """A row for each question about each media: what ``scores.parquet`` holds once `plain` has made strings of its words.
 
     Args:
         rows: of these records.
@@ -207,26 +208,32 @@ def rows_table(rows: Rows, record_ids: pa.Array, truth: Floats) -> pa.Table:
     def real(values: Floats) -> pa.Array:
         return pa.array(values, pa.float64(), mask=np.isnan(values))
 
-    columns = {
-        "record_id": pa.DictionaryArray.from_arrays(pa.array(scene.astype(np.int32)), record_ids),
-        "sample": pa.array(rows.sample[rows.media].astype(np.int32)),
-        "media_sha256": pa.DictionaryArray.from_arrays(pa.array(rows.media.astype(np.int32)), rows.sha256),
-        "question_id": bank.id.take(question).text(),
-        "question_key": bank.key.take(question).text(),
-        "kind": bank.kind.take(question).text(),
-        "form": bank.form.take(question).text(),
-        "foil": bank.foil.take(question).text(),
-        "attribute_type": bank.attribute_type.take(question).text(),
-        "relation_type": bank.relation_type.take(question).text(),
-        "object_class": bank.object_class.take(question).text(),
-        "complexity": pa.array(rows.complexity[scene].astype(np.int32), mask=rows.complexity[scene] < 0),
-        "gold": bank.gold.take(question).text(),
-        "status": Codes(rows.status, ROW_STATUSES).text(),
-        "value": real(rows.value),
-        "credit": real(rows.credit),
-        "label": real(truth),
-    }
-    return pa.table({name: column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column for name, column in columns.items()})
+    return pa.table(
+        {
+            "record_id": pa.DictionaryArray.from_arrays(pa.array(scene.astype(np.int32)), record_ids),
+            "sample": pa.array(rows.sample[rows.media].astype(np.int32)),
+            "media_sha256": pa.DictionaryArray.from_arrays(pa.array(rows.media.astype(np.int32)), rows.sha256),
+            "question_id": bank.id.take(question).text(),
+            "question_key": bank.key.take(question).text(),
+            "kind": bank.kind.take(question).text(),
+            "form": bank.form.take(question).text(),
+            "foil": bank.foil.take(question).text(),
+            "attribute_type": bank.attribute_type.take(question).text(),
+            "relation_type": bank.relation_type.take(question).text(),
+            "object_class": bank.object_class.take(question).text(),
+            "complexity": pa.array(rows.complexity[scene].astype(np.int32), mask=rows.complexity[scene] < 0),
+            "gold": bank.gold.take(question).text(),
+            "status": Codes(rows.status, ROW_STATUSES).text(),
+            "value": real(rows.value),
+            "credit": real(rows.credit),
+            "label": real(truth),
+        }
+    )
+
+
+def plain(table: pa.Table) -> pa.Table:
+    """The table with strings where it has dictionaries of them."""
+    return table.cast(pa.schema([(one.name, pa.string() if pa.types.is_dictionary(one.type) else one.type) for one in table.schema]))
 
 
 def _check(labels_source: str, level: float) -> None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from anyscene.scoring.calibration import guessed_means, reliability_sums, said_means
 from anyscene.scoring.question_bank import Bools, Codes, Floats, Ints, QuestionBank
 from anyscene.scoring.rows import ANSWERED, FAILED, MISSING, ROW_STATUSES, Rows
-from anyscene.scoring.statistics import UNITS, Mean
+from anyscene.scoring.statistics import Mean
 
 __all__ = [
     "BALANCED",
@@ -118,7 +118,8 @@ def tally_rows(
     truth: Floats,
     *,
     samples: int,
-    unit: Ints | None = None,
+    unit: Ints | None,
+    units: int,
     basis: Basis | None = None,
 ) -> Tally:
     """The sums over the scenes of some rows.
@@ -129,7 +130,8 @@ def tally_rows(
         by_scene: their means over the media of a scene (`scene_means`).
         truth: ``(rows,)`` true answers (`truth_of_rows`).
         samples: media expected for each scene.
-        unit: ``(scenes,)`` the unit that each scene is resampled with (`units_of`); None where each is one.
+        unit: ``(scenes,)`` the unit that each scene is resampled with (`units_of`); None where each is one, and there are no others.
+        units: how many units there are.
         basis: of the whole run; by default what these scenes tell.
     """
     labelled = basis.labelled if basis else bool((~np.isnan(truth)).any())
@@ -142,7 +144,7 @@ def tally_rows(
         media=np.array([rows.media_status.count(name) for name in MEDIA_STATUSES]),
         statuses=np.bincount(rows.status, minlength=len(ROW_STATUSES)),
         expected=_expected(rows, samples, basis),
-        means=means if unit is None else {key: mean.grouped(unit, UNITS) for key, mean in means.items()},
+        means=means if unit is None else {key: mean.grouped(unit, units) for key, mean in means.items()},
         questions={key: int(mask.sum()) for key, mask in groups.items()},
         words={"kind": rows.bank.kind.words, "form": rows.bank.form.words},
         bins=reliability_sums(rows.p_yes, truth),
@@ -157,20 +159,19 @@ def tally_rows(
 
 
 def add_up(tallies: Iterable[Tally]) -> Tally:
-    """All of a run from those of its parts, in their order; a part alone comes out as it is."""
-    first, *rest = parts = list(tallies)
-    if not rest:
-        return first
+    """The sums of a whole run from those of its parts, in their order; each part is looked at once."""
+    parts: list[Tally] = []
     sums: dict[Key, tuple[Floats, Floats, list[int]]] = {}
-    for part in parts:
+    for part in tallies:
         for key, mean in part.means.items():
             total, weight, speaking = sums.setdefault(key, (np.zeros(mean.scenes), np.zeros(mean.scenes), []))
             total[mean.place] += mean.total
             weight[mean.place] += mean.weight
             speaking.append(mean.n)
-    before = np.cumsum([0, *(part.scenes for part in parts)])
+        parts.append(replace(part, means={}))  # the means are what is large
+    starts = np.cumsum([0, *(part.scenes for part in parts)]).tolist()
     return Tally(
-        scenes=sum(part.scenes for part in parts),
+        scenes=starts[-1],
         media=np.sum([part.media for part in parts], axis=0),
         statuses=np.sum([part.statuses for part in parts], axis=0),
         expected=sum(part.expected for part in parts),
@@ -179,13 +180,13 @@ def add_up(tallies: Iterable[Tally]) -> Tally:
             for key, (total, weight, speaking) in sums.items()
         },
         questions=dict(sum((Counter(part.questions) for part in parts), Counter())),
-        words={name: tuple(dict.fromkeys(word for part in parts for word in part.words[name])) for name in first.words},
+        words={name: tuple(dict.fromkeys(word for part in parts for word in part.words[name])) for name in parts[0].words},
         bins=np.sum([part.bins for part in parts], axis=0),
         labels=sum(part.labels for part in parts),
         mass=np.sum([part.mass for part in parts], axis=0),
         headline=np.concatenate([part.headline for part in parts]),
         by_media={name: np.concatenate([part.by_media[name] for part in parts]) for name in NOISY},
-        owner=np.concatenate([part.owner + np.array([[start], [0]]) for part, start in zip(parts, before.tolist(), strict=False)], axis=1),
+        owner=np.concatenate([part.owner + np.array([[start], [0]]) for part, start in zip(parts, starts, strict=False)], axis=1),
         answered=frozenset().union(*(part.answered for part in parts)),
         asked=any(part.asked for part in parts),
     )
