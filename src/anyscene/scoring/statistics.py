@@ -266,6 +266,20 @@ def _in_units(place: Ints, values: Floats, scenes: int, unit: Ints | None) -> Fl
     return found
 
 
+def _summable(values: Floats) -> Floats:
+    """The values to so few digits that any sum of as many of them, each taken any number of times, is exact.
+
+    So it is the same in every order, and what a resample gives does not hang on how a library for matrices shares the work among threads.
+    At least 30 binary digits stay behind the point where a million answers are resampled.
+    """
+    largest = float(np.abs(values).max(initial=0.0)) * max(len(values), 1)
+    if not largest:
+        return values
+    scale = 2.0 ** (52 - math.frexp(largest)[1])
+    rounded: Floats = np.rint(values * scale) / scale
+    return rounded
+
+
 Terms = Sequence[tuple[float, Mean]]
 """A sum of means with coefficients: one mean, half of each of two for balanced accuracy, +1 and -1 for a difference."""
 
@@ -317,10 +331,10 @@ def _resampled_ratios(columns: Sequence[Mean], number: int, seed: int) -> Floats
     scenes = columns[0].scenes if columns else 0
     unit = units_of(scenes, seed)
     sums: dict[bytes, int] = {}  # place of each column of the matrix; many means have the same weights
-    kept: list[Floats32] = []
+    kept: list[Floats] = []
     places: list[int] = []
     for place, values in ((mean.place, values) for mean in columns for values in (mean.total, mean.weight)):
-        column = _in_units(place, values, scenes, unit).astype(np.float32)
+        column = _summable(_in_units(place, values, scenes, unit))
         places.append(sums.setdefault(column.tobytes(), len(kept)))
         if places[-1] == len(kept):
             kept.append(column)
@@ -330,7 +344,7 @@ def _resampled_ratios(columns: Sequence[Mean], number: int, seed: int) -> Floats
     total, weight = places[::2], places[1::2]
     first = 0
     for weights in resamples(len(matrix), number, seed):
-        drawn = (weights @ matrix).astype(np.float64)
+        drawn = weights.astype(np.float64) @ matrix
         with np.errstate(invalid="ignore", divide="ignore"):
             ratios[:, first : first + len(weights)] = (drawn[:, total] / drawn[:, weight]).T
         first += len(weights)
@@ -352,7 +366,7 @@ def _interval(
     z = math.sqrt(n / (n - 1)) * t_quantile((1 + level) / 2, n - 1)
     shift, acceleration = 0.0, 0.0
     if method == "bca":
-        slack = 1e-6 * max(abs(value), 1e-6)  # float32 sums: what equals the value up to rounding counts half
+        slack = 1e-6 * max(abs(value), 1e-6)  # rounded sums: what equals the value but for that counts half
         below = (np.searchsorted(drawn, value - slack) + np.searchsorted(drawn, value + slack, side="right")) / 2
         shift = normal_quantile(min(max(below / len(drawn), 0.5 / len(drawn)), 1 - 0.5 / len(drawn)))
         acceleration = float((influence**3).sum() / (6 * spread**1.5))
