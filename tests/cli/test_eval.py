@@ -179,6 +179,21 @@ def test_scores_are_printed_as_json_and_as_a_table(copy: Path) -> None:
     assert f"{100 * printed['scores']['soft']['value']:.1f}" in table
 
 
+def test_a_large_run_is_scored_in_parts_by_several_workers(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, rows = json.loads(run_here("score", copy, "--json", "-q").out), pq.read_table(copy / "scores.parquet")
+    assert "150 scenes are scored at once, in this process" in run_here("score", copy, "--workers", 2).err
+    monkeypatch.setattr("anyscene.evaluation.parts.MANY_SCENES", 40)
+    monkeypatch.setattr("anyscene.evaluation.parts.LEAST_SCENES", 1)
+    done = run_here("score", copy, "--json")
+    assert "150 scenes in" in done.err
+    alone = (copy / "scores.json").read_bytes(), (copy / "scores.parquet").read_bytes()
+    assert run_here("score", copy, "--workers", 2, "-q") == Outcome(0, "", "")
+    assert ((copy / "scores.json").read_bytes(), (copy / "scores.parquet").read_bytes()) == alone
+    assert json.loads(done.out)["scores"] == whole["scores"] and json.loads(done.out)["questions"] == whole["questions"]
+    assert pq.read_table(copy / "scores.parquet").equals(rows)
+    assert pq.ParquetFile(copy / "scores.parquet").num_row_groups == 4
+
+
 def test_two_models_are_compared_on_the_same_scenes(scenes: Path, run: Path, tmp_path: Path) -> None:
     better = tmp_path / "better"
     assert run_here("eval", scenes, *FLAWED, "-m", "drop=0.05", "-q", "--out", better).code == 0
@@ -295,6 +310,8 @@ def test_clips_and_views_are_evaluated_in_the_same_way(modality: str, tmp_path: 
         (("paint", "{scenes}", "--model", "sandbox:flawed", "--workers", 2, "--out", "{out}"), "--workers says something of a Ray cluster"),
         (("paint", "{scenes}", "--model", "sandbox:flawed", "--address", "auto", "--out", "{out}"), "--address says something of a Ray"),
         (("judge", "{run}", "--judge", "sandbox:pixels", "--gpus-per-worker", 1), "--gpus-per-worker says something of a Ray"),
+        (("score", "{run}", "--address", "auto"), "--address says something of a Ray"),
+        (("score", "{run}", "--engine", "slurm"), "one of local, ray"),
         (("paint", "{scenes}", "--model", "folder:{run}", "--engine", "ray", "--out", "{out}"), "folder of this machine"),
         (("paint", "{scenes}", "--model", "openai:gpt-image-1", "--engine", "ray", "--out", "{out}"), "keeps its budget here"),
         (("eval", "{scenes}", "--model", "difusers:x", "--judge", "sandbox:pixels", "--engine", "ray", "--out", "{out}"), "no back-end 'difusers'"),

@@ -1,4 +1,4 @@
-"""Painting and judging on a Ray cluster of three nodes, with workers, a node and the driver killed on the way: the files of the local run."""
+"""Painting, judging and scoring on a Ray cluster of three nodes, with workers, a node and the driver killed on the way: the files of the local run."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
-from anyscene.engines import open_engine
-from anyscene.evaluation import judge_run, paint_run, scenes_of
+from anyscene.engines import Engine, LocalEngine, open_engine
+from anyscene.evaluation import judge_run, open_run, paint_run, scenes_of
+from anyscene.evaluation.parts import score_in_parts
 from anyscene.judges.remote import load_remote_judge
 from anyscene.models.remote import load_remote_model
 
@@ -115,6 +116,18 @@ def test_killed_workers_and_a_lost_node_change_no_byte(cluster: Any, scenes: Pat
     same = [name for name in here if name.startswith("media/") or name.endswith(".parquet")]
     assert len(same) >= report.made + 5
     assert {name: here[name] for name in same} == {name: local[name] for name in same}
+
+
+def test_parts_scored_on_the_cluster_give_the_bytes_of_this_machine(cluster: Any, local: dict[str, str], scenes: Path) -> None:
+    run = open_run(scenes.parent / "local")
+
+    def scored(engine: Engine) -> tuple[dict[str, Any], bytes]:
+        return score_in_parts(run, engine=engine, scenes=25, quiet=True), (run.folder / "scores.parquet").read_bytes()
+
+    assert local  # it is there
+    with open_engine("ray", address=cluster.address, workers=3) as engine:
+        assert not engine.shares_disk
+        assert scored(engine) == scored(LocalEngine())
 
 
 def test_a_killed_driver_goes_on_where_it_was(cluster: Any, scenes: Path, local: dict[str, str], tmp_path: Path) -> None:

@@ -205,3 +205,13 @@ def test_exact_intervals_are_those_of_the_tables() -> None:
     assert clopper_pearson(10, 10) == pytest.approx((0.691503, 1.0), abs=1e-6)
     with pytest.raises(SpecError, match="0 of 0"):
         clopper_pearson(0, 0)
+
+
+def test_what_a_resample_gives_does_not_hang_on_how_matrices_are_multiplied() -> None:
+    """Libraries share the work out by shape and threads, and so add up in other orders."""
+    rng = np.random.default_rng(3)
+    scene = rng.integers(0, 700, 5000)
+    means = {str(number): Mean.over(scene, rng.random(5000), 700) for number in range(150)}
+    together = bootstrap({name: [(1.0, mean)] for name, mean in means.items()}, seed=1)
+    for name in ("0", "73", "149"):
+        assert bootstrap({name: [(1.0, means[name])]}, seed=1)[name] == together[name]
