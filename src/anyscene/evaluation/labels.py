@@ -40,13 +40,13 @@ def label_run(run: EvaluationRun, truth_of: TruthOf, *, share: float = 1.0, form
     Returns:
         How many questions got a label.
     """
-    records = {record["id"]: record for record in run.records}
+    place = {id: number for number, id in enumerate(run.scenes["id"].to_pylist())}
     columns: dict[str, list[str]] = {"media_sha256": [], "question_key": [], "answer": []}
     for entry in run.media.entries():
         if entry.sha256 is None or not entry.details or int(hashlib.sha256(entry.sha256.encode()).hexdigest()[:8], 16) >= share * 2**32:
             continue
         details = json.loads(entry.details)
-        for question in questions_of(records[entry.record_id], forms):
+        for question in questions_of(run.records[place[entry.record_id]], forms):
             answer = truth_of(question, details)
             if answer is not None:
                 for column, value in zip(columns.values(), (entry.sha256, question.key, answer), strict=True):

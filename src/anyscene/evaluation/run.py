@@ -31,6 +31,7 @@ import pyarrow.parquet as pq
 
 from anyscene import __version__
 from anyscene.dataset import read_table
+from anyscene.dataset.rows import TableRows
 from anyscene.errors import RecordError, RunError, SpecError
 from anyscene.evaluation.command import all_forms
 from anyscene.judges import Judge
@@ -97,10 +98,9 @@ class EvaluationRun:
         return path
 
     @cached_property
-    def records(self) -> list[dict[str, Any]]:
-        """The records as dictionaries."""
-        found: list[dict[str, Any]] = self.scenes.to_pylist()
-        return found
+    def records(self) -> Sequence[dict[str, Any]]:
+        """The records as dictionaries, made as they are asked for."""
+        return TableRows(self.scenes)
 
     @property
     def model(self) -> Mapping[str, Any]:

@@ -60,7 +60,8 @@ def paint_run(
     with lock_folder(out):
         remove_temporaries(out)
         run = create_run(out, scenes, model, seed=seed, samples=samples, taxonomy=taxonomy, words=words)
-        report = paint(run.records, model, run.media.path, seed=seed, samples=samples, quiet=quiet)
+        records = run.scenes.select(["id", "index", "caption"]).to_pylist()  # whole records would take ten times the memory
+        report = paint(records, model, run.media.path, seed=seed, samples=samples, quiet=quiet)
     return run, report
 
 

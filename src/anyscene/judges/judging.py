@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,8 +43,11 @@ class JudgeReport:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
+    """A media, where its record is, and which of the record's questions are asked; made only when they are."""
+
     entry: MediaEntry
-    questions: tuple[Question, ...]
+    record: int
+    questions: tuple[int, ...]
 
 
 def questions_of(record: Mapping[str, Any], forms: Sequence[str] | None = None) -> list[Question]:
@@ -64,7 +67,7 @@ def judge_media(
     """Asks what the store does not answer yet.
 
     Args:
-        records: the scenes, with their questions.
+        records: the scenes, with their questions. They are looked up one by one, so that they may be made as they are asked for.
         media: their media.
         judge: who answers.
         folder: of the store.
@@ -83,19 +86,23 @@ def judge_media(
             raise SpecError(f"question form {form!r}: it must be one of {', '.join(FORMS)}")
     open_folder(folder)
     remove_temporaries(folder)
-    asked_of = {record["id"]: tuple(questions_of(record, forms)) for record in records}
+    place, numbers = {}, []
+    for position, record in enumerate(records):
+        place[record["id"]] = position
+        numbers.append(sum(forms is None or one["form"] in forms for one in record.get("questions") or ()))
     entries = media.entries()
-    expected = sum(len(asked_of.get(entry.record_id, ())) for entry in entries if entry.status == "made")
+    expected = sum(numbers[place[entry.record_id]] for entry in entries if entry.status == "made" and entry.record_id in place)
     store = _Store(folder, judge)
-    plan = list(_plan(entries, asked_of, store))
+    plan = list(_plan(entries, place, lambda position: questions_of(records[position], forms), store))
     todo = sum(len(task.questions) for _, tasks in plan for task in tasks)
     counts: Counter[str] = Counter()
     if todo:
-        modalities = {record["id"]: record.get("modality", "image") for record in records}
 
-        def ask(place: tuple[int, int]) -> list[AnswerRow]:
-            task = plan[place[0]][1][place[1]]
-            return _ask(judge, media, task, modalities[task.entry.record_id])
+        def ask(which: tuple[int, int]) -> list[AnswerRow]:
+            task = plan[which[0]][1][which[1]]
+            record = records[task.record]
+            questions = questions_of(record, forms)
+            return _ask(judge, media, task.entry, [questions[number] for number in task.questions], record.get("modality", "image"))
 
         places = ((at, number) for at, (_, tasks) in enumerate(plan) for number in range(len(tasks)))
         unfinished: dict[int, dict[int, list[AnswerRow]]] = {}
@@ -153,7 +160,9 @@ class _Store:
         own.append(path)
 
 
-def _plan(entries: Sequence[MediaEntry], asked_of: Mapping[str, tuple[Question, ...]], store: _Store) -> Iterator[tuple[int, list[_Task]]]:
+def _plan(
+    entries: Sequence[MediaEntry], place: Mapping[str, int], questions_at: Callable[[int], Sequence[Question]], store: _Store
+) -> Iterator[tuple[int, list[_Task]]]:
     """What is to be asked, block by block. Of media with the same bytes the first one's block asks what they have in common."""
     twins = {sha256 for sha256, number in Counter(entry.sha256 for entry in entries if entry.status == "made").items() if number > 1}
     shared: dict[str, set[str]] = {str(sha256): set() for sha256 in twins}
@@ -161,19 +170,19 @@ def _plan(entries: Sequence[MediaEntry], asked_of: Mapping[str, tuple[Question, 
         answered = store.answered(block)
         tasks = []
         for entry in entries[start : start + MEDIA_PER_BLOCK]:
-            if entry.status != "made" or entry.sha256 is None:
+            if entry.status != "made" or entry.sha256 is None or entry.record_id not in place:
                 continue
             known = answered.get(entry.sha256, set()) | store.strangers.get(entry.sha256, set())
-            open_ones: dict[str, Question] = {}
-            for question in asked_of.get(entry.record_id, ()):
+            open_ones: dict[str, int] = {}
+            for number, question in enumerate(questions_at(place[entry.record_id])):
                 if entry.sha256 in shared:
                     if question.key in shared[entry.sha256]:
                         continue
                     shared[entry.sha256].add(question.key)
                 if question.key not in known:
-                    open_ones.setdefault(question.key, question)
+                    open_ones.setdefault(question.key, number)
             if open_ones:
-                tasks.append(_Task(entry, tuple(open_ones.values())))
+                tasks.append(_Task(entry, place[entry.record_id], tuple(open_ones.values())))
         if tasks:
             yield block, tasks
 
@@ -185,15 +194,13 @@ def _block_table(rows_of: Mapping[int, Sequence[AnswerRow]], judge: Judge, count
     return answer_table(rows, judge.name, judge.revision, judge.template)
 
 
-def _ask(judge: Judge, media: MediaFolder, task: _Task, modality: str) -> list[AnswerRow]:
+def _ask(judge: Judge, media: MediaFolder, entry: MediaEntry, questions: Sequence[Question], modality: str) -> list[AnswerRow]:
     read = media.unread if getattr(judge, "takes_files", False) else media.read
-    answers = judge.answer(read(task.entry, modality), task.questions)
-    if len(answers) != len(task.questions):
-        raise AnySceneError(f"{judge.name} gave {len(answers)} answers to {len(task.questions)} questions; a judge gives one for each")
-    sha256 = task.entry.sha256 or ""
-    return [
-        AnswerRow(sha256, question.key, _checked(answer, question, judge)) for question, answer in zip(task.questions, answers, strict=True)
-    ]
+    answers = judge.answer(read(entry, modality), questions)
+    if len(answers) != len(questions):
+        raise AnySceneError(f"{judge.name} gave {len(answers)} answers to {len(questions)} questions; a judge gives one for each")
+    sha256 = entry.sha256 or ""
+    return [AnswerRow(sha256, question.key, _checked(answer, question, judge)) for question, answer in zip(questions, answers, strict=True)]
 
 
 def _checked(answer: Answer, question: Question, judge: Judge) -> Answer:
