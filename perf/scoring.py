@@ -1,6 +1,6 @@
 """How long scoring takes: a run's folder with stored answers to all scores with their intervals, in a process of its own.
 
-    python perf/scoring.py [--answers N] [--samples N] [--keep FOLDER]
+    python perf/scoring.py [--answers N] [--samples N] [--keep FOLDER | --folder FOLDER] [--engine ray] [--workers N ...]
 
 The answers are drawn, not judged: random probabilities to every yes/no question and every question with choices of generated scenes.
 They lie in the folder as `anyscene judge` leaves them, in one file for every block of media.
@@ -11,11 +11,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import resource
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +21,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from anyscene import SceneSpace
-from anyscene.evaluation import open_run, score_evaluation
 from anyscene.evaluation.run import _words, json_bytes, parquet_bytes
 from anyscene.judges.judging import MEDIA_PER_BLOCK
 from anyscene.judges.store import answer_schema, part_name, write_answers
@@ -32,6 +28,7 @@ from anyscene.media import MediaEntry, MediaFolder, media_schema
 from anyscene.runs import write_manifest
 from anyscene.scoring.question_bank import QuestionBank, question_bank
 from anyscene.taxonomy import load_taxonomy
+from engines import cost_of
 
 
 def make_run(answers: int, samples: int, seed: int = 0) -> tuple[pa.Table, pa.Table, pa.Table]:
@@ -114,41 +111,31 @@ def write_run(folder: Path, records: pa.Table, media: pa.Table, answers: pa.Tabl
         write_answers(store / part_name(number, 0), answers.slice(start, end - start))
 
 
-def score_folder(folder: Path) -> dict[str, float]:
-    """Scores a run; what it took, from an interpreter that has imported everything."""
-    run = open_run(folder)
-    wall, cpu = time.perf_counter(), time.process_time()
-    found = score_evaluation(run)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    return {
-        "answers": found["questions"]["expected"],
-        "files": len(list((folder / "answers").rglob("*.parquet"))),
-        "scenes": found["scenes"],
-        "estimates": sum(len(group) * 3 for group in found["by"].values()) + len(found["scores"]),
-        "wall_s": round(wall, 2),
-        "cpu_s": round(cpu, 2),
-        "peak_mib": round(peak),
-    }
+def score_folder(folder: Path, engine: str, workers: int) -> dict[str, object]:
+    """Scores a run by the command line; what it took, with all processes, and the digests of what it wrote."""
+    command = [sys.executable, "-m", "anyscene.cli.main", "score", str(folder), "--engine", engine, "--workers", str(workers), "-q"]
+    cost = cost_of(command, every_s=0.1)
+    found = json.loads((folder / "scores.json").read_text("utf-8"))
+    digests = [hashlib.sha256((folder / name).read_bytes()).hexdigest()[:12] for name in ("scores.json", "scores.parquet")]
+    return {"answers": found["questions"]["expected"], "scenes": found["scenes"], "took": str(cost), "digests": " ".join(digests)}
 
 
 def main() -> None:
-    """Make a run, score it in a process of its own, say what it took."""
+    """Make a run, score it by a command of its own, say what it took."""
     parser = argparse.ArgumentParser(description="How long scoring takes.")
     parser.add_argument("--answers", type=int, default=1_000_000)
     parser.add_argument("--samples", type=int, default=1)
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="make the run in this folder and leave it there")
     parser.add_argument("--folder", type=Path, help="score the run in this folder, made before")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1], metavar="N", help="score it once with each number of workers")
+    parser.add_argument("--engine", choices=("local", "ray"), default="local")
     options = parser.parse_args()
-    if options.folder:
-        print(json.dumps(score_folder(options.folder)))
-        return
     with tempfile.TemporaryDirectory() as name:
-        folder = options.keep or Path(name) / "run"
-        write_run(folder, *make_run(options.answers, options.samples), options.samples)
-        command = [sys.executable, __file__, "--folder", str(folder)]
-        found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-    print("\n".join(f"{key:>12}  {value:,}" for key, value in found.items()))
+        folder = options.folder or options.keep or Path(name) / "run"
+        if not options.folder:
+            write_run(folder, *make_run(options.answers, options.samples), options.samples)
+        for workers in options.workers:
+            print(f"{options.engine}, {workers} workers: {json.dumps(score_folder(folder, options.engine, workers))}", flush=True)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,8 @@ def _read(path: Path, columns: Sequence[str] | None = None, media: pa.Array | No
     names = answer_schema().names if columns is None else list(columns)
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:  # a store has a thousand small files: no dataset, no threads
-            missing = [name for name in answer_schema().names if name not in file.schema_arrow.names]
+            there = set(file.schema_arrow.names)
+            missing = [name for name in answer_schema().names if name not in there]
             if missing:
                 raise RecordError(f"{path}: no file of answers: it lacks the columns {', '.join(missing)}")
             if media is None:
@@ -150,14 +152,17 @@ def answer_files(path: Path) -> list[Path]:
     return files
 
 
-def media_of_answers(path: Path) -> tuple[int, tuple[str, ...], list[tuple[str, str, str]]]:
+def media_of_answers(path: Path) -> tuple[int, tuple[str, ...], set[tuple[str, ...]]]:
     """(rows, digests of the media that they are about, judges) of one file of a store; its values are not looked at.
+
+    Judges are (name, revision, template), each that occurs with each: one where there is one.
 
     Raises:
         RecordError: it cannot be read.
     """
     table = _read(path, ("media_sha256", "judge", "revision", "template"))
-    return table.num_rows, tuple(table["media_sha256"].unique().to_pylist()), list(judges_of(table))
+    judges = product(*(table[name].unique().to_pylist() for name in ("judge", "revision", "template")))
+    return table.num_rows, tuple(table["media_sha256"].unique().to_pylist()), set(judges)
 
 
 def read_some_answers(files: Iterable[tuple[Path, bool]], media: pa.Array) -> pa.Table:
