@@ -66,6 +66,7 @@ def write(
     seed: int = 0,
     records: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     biased: bool = False,
+    paired: bool = False,
 ) -> DetectorData:
     """A data set of so many real pictures for each split, and as many of each generator.
 
@@ -76,6 +77,7 @@ def write(
         seed: of the pictures.
         records: scenes of the generated pictures of each split, one each; those of dogs are red where others are blue.
         biased: what the audit says.
+        paired: real pictures have the scenes of the generated ones.
     """
     rows = []
     number = 0
@@ -83,7 +85,7 @@ def write(
         for place in range(count):
             for side in ("", *blue):
                 number += 1
-                one = records[split][place] if records and side else None
+                one = records[split][place] if records and (side or paired) else None
                 image = painted(1_000_000 * seed + number, one, blue[side]) if side else picture(1_000_000 * seed + number)
                 buffer = io.BytesIO()
                 image.save(buffer, "PNG")

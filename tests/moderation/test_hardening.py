@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from anyscene.errors import RunError, SpecError
+from anyscene.errors import LeakageError, RunError, SpecError
 from anyscene.media import Media
 from anyscene.moderation.hard_cases import SceneSkills
 from anyscene.moderation.hardening import harden
@@ -119,6 +119,29 @@ def test_held_out_scenes_do_not_come_into_training(given, data, tmp_path):
     known = [*data.records.values()]
     with pytest.raises(Exception, match=r"32 new scenes around the hard cases \(.*\): of 0 scenes looked at 0 ask for one; take fewer"):
         harden(**{**given, "out": tmp_path / "x", "rows": lambda start, count: known[start : start + count]})
+
+
+def test_what_no_split_of_the_data_holds_is_named_on_another_data_set(place):
+    counts = {"train": 60, "validation": 50, "test": 20}
+    data = write(place / "simple", counts, {"planted": 60.0}, records={split: scenes(split, n, 0) for split, n in counts.items()})
+    detector = train_detector(data, place / "simple-detector", QUICK, device="cpu", quiet=True)
+    given = {"painters": {"planted": Painter}, "rows": rows, "skills": SKILLS, "n": 32, "control": False, "device": "cpu", "quiet": True}
+    assert harden(detector, data, place / "alone", **given)["hard"] == []
+    held = {"train": 1, "validation": 50, "test": 50}
+    records = {split: scenes(f"other {split}", n, 2) for split, n in held.items()}
+    varied = write(place / "varied", held, {"planted": 60.0}, seed=1, records=records, paired=True)
+    found = harden(detector, data, place / "varied-loop", held_out=varied, **given)
+    assert set(found["hard"]) == {"named:dog", "object:dogs"}
+    dogs = row(found, "hardened minus before", "found: the named cases together")
+    assert dogs["low"] > 0.2 and dogs["n"] == 25
+    assert row(found, "hardened minus before", "real pictures of the named cases called real")["n"] == 25
+    assert row(found, "hardened minus before", "AUROC: the named cases, against their real pictures")["low"] > 0
+    with pytest.raises(RunError, match="held_out"):
+        harden(detector, data, place / "varied-loop", **given)
+    known = {split: scenes(f"other {split}", n, 2) for split, n in held.items()}
+    again = write(place / "again", {"test": 10, **held}, {"planted": 60.0}, records={"test": scenes("train", 50, 0), **known})
+    with pytest.raises(LeakageError, match=r"of 200 pictures of .*again were trained on.*look for hard cases on others"):
+        harden(detector, data, place / "seen", held_out=again, **given)
 
 
 def test_what_cannot_be_done_is_told(given, data, detector, place, tmp_path):

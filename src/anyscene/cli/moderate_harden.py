@@ -30,6 +30,9 @@ Hard cases are found on the validation split; new scenes are drawn around them f
 generator that the detector learnt from, and added to its training. A control learns from as many plain new scenes instead. All are
 compared on the test split, each at its own threshold. Stopped at any moment, the same command goes on.
 
+What the captions of training never asked for is in no split of its data set. With --held-out cases are looked for, and the change is shown,
+on another data set, whose captions ask for more.
+
 Example: anyscene moderate harden detector data --generator sdxl=diffusers:stabilityai/sdxl-turbo --complexity 4-8 -n 500 --out loop
 """
 
@@ -79,6 +82,9 @@ def harden(
     out: o.OutFolder,
     model_option: b.ModelOptions = None,
     taxonomy: o.TaxonomyFolder = None,
+    held_out: Annotated[
+        Path | None, typer.Option(help="Another data set, on whose validation and test splits to look instead.", show_default=False)
+    ] = None,
     control: Annotated[bool, typer.Option("--control/--no-control", help="Train one on as many plain new scenes as well.")] = True,
     seed: Annotated[int, typer.Option(help="Of scenes, pictures and resampling.")] = 1,
     device: Device = "auto",
@@ -105,6 +111,7 @@ def harden(
         rows=rows,
         n=n,
         control=control,
+        held_out=held_out,
         taxonomy=vocabulary,
         seed=seed,
         device=device,

@@ -24,13 +24,13 @@ import pyarrow as pa
 
 from anyscene import __version__
 from anyscene.dataset import record_schema
-from anyscene.errors import CapacityError, RunError, SpecError
+from anyscene.errors import CapacityError, LeakageError, RunError, SpecError
 from anyscene.evaluation import paint_run
 from anyscene.evaluation.run import json_bytes, slug
 from anyscene.evaluation.skills import Drawn, Rows, SkillNames, draw_around
 from anyscene.models import Model
 from anyscene.moderation.build import BuildOptions, build_dataset
-from anyscene.moderation.dataset import REAL, DetectorData, open_dataset
+from anyscene.moderation.dataset import GENERATED, REAL, DetectorData, open_dataset
 from anyscene.moderation.detector import Detector, load_detector
 from anyscene.moderation.hard_cases import HardCases, SceneSkills, find_hard_cases
 from anyscene.moderation.matrix import SCORES, HeldOut, scores_of
@@ -58,6 +58,7 @@ def harden(
     rows: Rows,
     n: int,
     control: bool = True,
+    held_out: DetectorData | str | Path | None = None,
     taxonomy: Taxonomy | None = None,
     skills: SceneSkills | None = None,
     seed: int = 0,
@@ -74,6 +75,8 @@ def harden(
         rows: scenes to draw from, by number of the first and count; fewer where the space ends.
         n: new scenes.
         control: train another detector on as many plain scenes.
+        held_out: another data set, on whose validation split cases are looked for and on whose test split the change is shown. What the
+            captions of training never ask for, the data set trained on has in no split.
         taxonomy: of the scenes; None is the one that ships.
         skills: of scenes, in place of the taxonomy's.
         seed: of painting, and of the resampling.
@@ -85,6 +88,7 @@ def harden(
 
     Raises:
         SpecError: a generator has no painter, the data set is another one, or there are too few scenes or real pictures.
+        LeakageError: the detector has seen pictures of the other data set.
         RunError: the folder holds another loop.
         Interrupted: stopped by Ctrl-C; the same command goes on.
     """
@@ -92,15 +96,20 @@ def harden(
     data = data if isinstance(data, DetectorData) else open_dataset(data)
     out, skills = Path(out), skills or SceneSkills.of(taxonomy)
     _check(detector, data, painters, n)
+    if held_out is None:
+        held = data
+    else:
+        held = held_out if isinstance(held_out, DetectorData) else open_dataset(held_out)
+        _check_held_out(detector, held)
     open_folder(out)
     with lock_folder(out):
-        _open(out, detector, data, n, control, seed)
-        cases = find_hard_cases(detector, data, skills=skills, folder=out / SCORES / "validation", seed=seed, quiet=quiet)
+        _open(out, detector, data, held, n, control, seed)
+        cases = find_hard_cases(detector, held, skills=skills, folder=out / SCORES / "validation", seed=seed, quiet=quiet)
         result = {"kind": "hardened-detector", "detector": detector.name, **cases.to_dict(), "versions": {"anyscene": __version__}}
         write_atomic(out / HARD_CASES, json_bytes(normalized(result)))
         if cases.weights:
             say(f"missed more than the rest: {', '.join(cases.weights)}", quiet=quiet)
-            fresh = _fresh(rows, data)
+            fresh = _fresh(rows, [data, held])
             drawn = _around(fresh, cases.weights, n, skills)
             arms = {"hard": list(drawn.records), "plain": list(fresh(drawn.looked, 2 * n))[: len(drawn.records)] if control else []}
             detectors = {"before": detector}
@@ -111,7 +120,7 @@ def harden(
                     detectors[name] = train_detector(data, out / name, options, extra=[more], device=device, allow_biased=True, quiet=quiet)
             result |= {
                 "scenes": {arm: len(ones) for arm, ones in arms.items()},
-                "after": _after(detectors, data, cases, skills, out, seed, quiet),
+                "after": _after(detectors, held, cases, skills, out, seed, quiet),
             }
         found: dict[str, Any] = normalized(result)
         write_atomic(out / HARDENED, json_bytes(found))
@@ -131,10 +140,21 @@ def _check(detector: Detector, data: DetectorData, painters: Mapping[str, Any], 
         raise SpecError(f"{n} new scenes: at least 1, and at most {reals:,}, for each takes its encoding from a real picture")
 
 
-def _open(out: Path, detector: Detector, data: DetectorData, n: int, control: bool, seed: int) -> None:
-    asked = normalized(
-        {"kind": "hard-case-loop", "detector": detector.digest, "data": data.digest, "n": n, "control": control, "seed": seed}
-    )
+def _check_held_out(detector: Detector, held: DetectorData) -> None:
+    ids, groups = detector.seen
+    tested = [one for one in held.pictures if one.split != "train"]
+    if seen := [one for one in tested if one.id in ids or one.group in groups]:
+        raise LeakageError(
+            f"{len(seen):,} of {len(tested):,} pictures of {held.folder} were trained on, or belong to the same source as some that were "
+            f"(the first: {seen[0].file}); look for hard cases on others"
+        )
+    if not any(one.label == GENERATED and one.generator in detector.generators for one in tested):
+        raise SpecError(f"{held.folder} has no pictures of {' or '.join(detector.generators)} to validate and test on")
+
+
+def _open(out: Path, detector: Detector, data: DetectorData, held: DetectorData, n: int, control: bool, seed: int) -> None:
+    words: dict[str, Any] = {"kind": "hard-case-loop", "detector": detector.digest, "data": data.digest, "n": n, "control": control}
+    asked = normalized(words | {"seed": seed} | ({} if held is data else {"held_out": held.digest}))
     found = read_manifest(out)
     if found is not None and (differing := differences(found, asked)):
         raise RunError(f"{out} holds another loop ({'; '.join(differing[:3])}). Take another folder for another one.")
@@ -153,9 +173,9 @@ def _graph(record: Record) -> str:
     return json.dumps(record["graph"], sort_keys=True)
 
 
-def _fresh(rows: Rows, data: DetectorData) -> Rows:
-    """Scenes that are not in the data set; none of what is validated or tested on comes into training."""
-    known = {_graph(record) for record in data.records.values()}
+def _fresh(rows: Rows, sets: Sequence[DetectorData]) -> Rows:
+    """Scenes that are in none of the data sets; none of what is validated or tested on comes into training."""
+    known = {_graph(record) for data in sets for record in data.records.values()}
 
     def fresh(start: int, count: int) -> Sequence[Record]:
         return [record for record in rows(start, count) if _graph(record) not in known]
@@ -228,14 +248,22 @@ def _after(
         if a in detectors and b in detectors:
             one, other = (held.scored(scores[name]) for name in (a, b))
             thresholds = detectors[a].threshold, detectors[b].threshold
-            found[f"{b} minus {a}"] = _rows(one, other, thresholds, masks, seed)
+            found[f"{b} minus {a}"] = _rows(one, other, thresholds, masks, named, seed)
     return found
 
 
-def _rows(a: Scored, b: Scored, thresholds: tuple[float, float], masks: Mapping[str, Bools], seed: int) -> list[dict[str, Any]]:
+def _rows(
+    a: Scored, b: Scored, thresholds: tuple[float, float], masks: Mapping[str, Bools], named: Bools, seed: int
+) -> list[dict[str, Any]]:
+    """Found and called real, then AUROC. Where real pictures have scenes, those of the named cases tell whether the cases themselves, and
+    not how they are painted, came to count as generated.
+    """
     both = ~(np.isnan(a.score) | np.isnan(b.score))
     wanted = {f"found: {name}": mask & both for name, mask in masks.items() if (mask & both).any()}
     wanted["real pictures called real"] = ~a.generated & both
+    alike = ~a.generated & named
+    if (alike & both).any():
+        wanted["real pictures of the named cases called real"] = alike & both
     groups = int(a.group.max()) + 1
 
     def mean(scored: Scored, threshold: float, mask: Bools) -> Mean:
@@ -246,11 +274,12 @@ def _rows(a: Scored, b: Scored, thresholds: tuple[float, float], masks: Mapping[
     compared: dict[str, Difference] = compare_paired(pairs, seed=seed)
     adjusted = adjust_holm([one.p for one in compared.values()])
     rows = [{"what": name, **one.to_dict(), "p_adjusted": p} for (name, one), p in zip(compared.items(), adjusted, strict=True)]
-    for name, mask in masks.items():
-        chosen = mask | ~a.generated
+    areas = {f"AUROC: {name}": (mask, ~a.generated) for name, mask in masks.items()}
+    if alike.any():
+        areas["AUROC: the named cases, against their real pictures"] = masks["the named cases together"], alike
+    for name, (mask, reals) in areas.items():
+        chosen = mask | reals
         if mask.any():
             gap = compare_auroc(a.take(chosen), b.take(chosen))
-            rows.append(
-                {"what": f"AUROC: {name}", "a": None, "b": None, "difference": gap.value, "low": gap.low, "high": gap.high, "n": gap.n}
-            )
+            rows.append({"what": name, "a": None, "b": None, "difference": gap.value, "low": gap.low, "high": gap.high, "n": gap.n})
     return rows
