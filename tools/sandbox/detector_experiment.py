@@ -70,13 +70,13 @@ def make_data(
     return data
 
 
-def train(log: Path, data: Path, generator: str, seed: int, options: argparse.Namespace, out: Path) -> None:
-    """A detector of one generator's pictures."""
+def train(log: Path, data: Path, generator: str, seed: int, options: argparse.Namespace, out: Path, *more: object) -> None:
+    """A detector of one generator's pictures; ``more`` are words of the command."""
     words = ["moderate", "train", data, "--generator", generator, "--backbone", "regnet", "--size", 32, "--seed", seed, "--allow-biased"]
     words += ["--steps", options.steps, "--false-positive-rate", RATE, "--device", "cpu", "-q", "--out", out]
     for setting in ("validate_every=100", "patience=0", "augmentation.jpeg=0", "augmentation.blur=0", "augmentation.resize=0"):
         words += ["--set", setting]
-    anyscene(log, *words)
+    anyscene(log, *words, *more)
 
 
 def run_one(out: Path, seed: int, options: argparse.Namespace) -> None:
