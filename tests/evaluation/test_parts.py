@@ -204,8 +204,11 @@ def test_a_large_run_is_scored_in_parts(run: EvaluationRun, monkeypatch: pytest.
         return real(common, part)
 
     monkeypatch.setattr(module, "score_part", counted)
+    torn = run.folder / f".{ROWS}.{'0' * 16}.tmp"
+    torn.write_bytes(b"what a killed run had written")
     assert close(score_evaluation(run), whole)
     assert seen == [13] * 6 + [12]
+    assert not torn.exists()
 
 
 def two_judges(run: EvaluationRun) -> None:

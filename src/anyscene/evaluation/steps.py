@@ -135,9 +135,12 @@ def score_evaluation(
     Raises:
         SpecError: no judge has answered, or several have and none is named.
         RecordError: a file is damaged, or there is not a single answer.
+        RunError: another process writes in the folder of a large run.
     """
     if in_parts(run):
-        found = score_in_parts(run, judge, engine=engine or LocalEngine(), seed=seed, quiet=quiet)
+        with lock_folder(run.folder):
+            remove_temporaries(run.folder)  # rows that a killed run had written
+            found = score_in_parts(run, judge, engine=engine or LocalEngine(), seed=seed, quiet=quiet)
     else:
         scores = scores_of(run, judge, seed=seed)
         found = scores.to_dict()
