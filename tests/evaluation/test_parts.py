@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def the_same_picture_everywhere(run: EvaluationRun) -> None:
     made = [entry for entry in entries if entry.sha256]
     first = made[0].sha256
     assert first
-    run.media.rewrite([type(one)(**{**_fields(one), "sha256": first}) if one in made[::7] else one for one in entries])
+    run.media.rewrite([replace(one, sha256=first) if one in made[::7] else one for one in entries])
 
 
 def no_answers_at_first(run: EvaluationRun) -> None:
@@ -131,10 +132,6 @@ def no_labels(run: EvaluationRun) -> None:
 
 def media_in_another_order(run: EvaluationRun) -> None:
     run.media.rewrite(run.media.entries()[::-1])
-
-
-def _fields(entry: Any) -> dict[str, Any]:
-    return {name: getattr(entry, name) for name in type(entry).__dataclass_fields__}
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_nothing_answered_is_missing_and_no_zero(build: Any) -> None:
 def test_a_run_without_yes_no_questions_is_scored_on_the_others(build: Any) -> None:
     scenes = {"a": [build.question("c", "Which?", "red", form="choice", choices=["red", "blue"])]}
     rows = score_rows(build.records(scenes), build.media(scenes), build.answers(scenes, {("a", "c"): [0.75, 0.25]}))
-    assert rows.basis == "all"
+    assert rows.faithful.all() and not rows.yes_no.any()
     assert media_scores(rows)["soft"].tolist() == [0.75]
 
 

@@ -28,7 +28,7 @@ from anyscene.judges.store import answer_files, media_of_answers, read_answer_fi
 from anyscene.runs import AtomicFile, Sink, progress
 from anyscene.scoring.question_bank import Ints
 from anyscene.scoring.rows import score_rows
-from anyscene.scoring.run import plain, rows_table, summary_of, tally_part
+from anyscene.scoring.run import as_strings, rows_table, summary_of, tally_part
 from anyscene.scoring.statistics import MANY_SCENES, UNITS, units_of
 from anyscene.scoring.tally import Basis, Tally, add_up
 
@@ -121,8 +121,15 @@ def score_part(common: _Common, part: _Part) -> _Scored:
     """The sums of a part, and its rows."""
     answers = part.answers if isinstance(part.answers, pa.Table) else read_some_answers(part.answers, _digests(part.media))
     rows = score_rows(part.records, part.media, answers, **common.words, forms=common.forms, on_yes_no=common.on_yes_no)
-    basis = Basis(rows.answered if common.forms is None else common.forms, rows.basis == "yes_no", common.labelled)
-    tally, *_, truth = tally_part(rows, part.labels, samples=common.samples, unit=part.unit, units=common.units, basis=basis)
+    tally, *_, truth = tally_part(
+        rows,
+        part.labels,
+        samples=common.samples,
+        unit=part.unit,
+        units=common.units,
+        forms=rows.answered if common.forms is None else common.forms,
+        labelled=common.labelled,
+    )
     return tally, rows_table(rows, part.records["id"].combine_chunks().cast(pa.string()), truth)
 
 
@@ -151,7 +158,7 @@ def _tally(source: _Source, engine: Engine, basis: Basis | None, file: AtomicFil
             writer: pq.ParquetWriter | None = None
             try:
                 for tally, rows in chain(done, _in_order(results, len(done), engine.workers, source.run.folder)):
-                    table = plain(rows)
+                    table = as_strings(rows)
                     writer = writer or pq.ParquetWriter(Sink(file), table.schema, compression="zstd", write_page_checksum=True)
                     writer.write_table(table)
                     advance(tally.scenes)

@@ -20,7 +20,7 @@ from anyscene.judges.prompts import plain_words
 from anyscene.judges.protocol import STATUSES
 from anyscene.scoring.question_bank import Bools, Codes, Floats, Ints, QuestionBank, coded, flat_list, question_bank
 
-__all__ = ["ANSWERED", "FAILED", "MISSING", "ROW_STATUSES", "Rows", "score_rows"]
+__all__ = ["ANSWERED", "FAILED", "MISSING", "ROW_STATUSES", "Rows", "places_of", "score_rows"]
 
 ROW_STATUSES = (*STATUSES, "missing")
 """Of a row; ``missing``: the question was never answered about this media."""
@@ -105,11 +105,6 @@ class Rows:
         on_yes_no = bool(asked.any()) if self.on_yes_no is None else self.on_yes_no
         return asked if on_yes_no else ~self.is_foil & ~self.yes_no
 
-    @property
-    def basis(self) -> str:
-        """What faithfulness is measured on: ``yes_no`` questions or ``all`` others."""
-        return "yes_no" if bool((self.faithful & self.yes_no).any()) or not len(self) else "all"
-
     def edges(self) -> tuple[Ints, Ints]:
         """(child, parent) rows: each question about a media, with each question about it that it depends on."""
         bank = self.bank
@@ -165,7 +160,7 @@ def score_rows(
     shas = coded(sha256)
     place = _join(answers, shas, bank.key, shas.index[owner], bank.key.index[question])
     answered = frozenset(bank.form.words[code] for code in np.unique(bank.form.index[question[place >= 0]]).tolist())
-    keep = np.isin(bank.form.index[question], _asked_forms(bank, answered if forms is None else forms))
+    keep = np.isin(bank.form.index[question], places_of(bank.form, answered if forms is None else forms))
     owner, question, place = owner[keep], question[keep], place[keep]
     value, credit, p_yes, label_mass, status = _values(answers, bank, question, place)
     used = np.zeros(answers.num_rows, dtype=np.bool_)
@@ -190,6 +185,11 @@ def score_rows(
         answered=answered,
         on_yes_no=on_yes_no,
     )
+
+
+def places_of(form: Codes, forms: Collection[str]) -> list[int]:
+    """The codes of some forms of questions, such as were asked; of all where there are none."""
+    return [place for place, word in enumerate(form.words) if word in forms or not forms]
 
 
 def _ranges(start: Ints, count: Ints) -> Ints:
@@ -255,11 +255,6 @@ def _join(answers: pa.Table, shas: Codes, keys: Codes, row_sha: Ints, row_key: I
 def _index_in(column: pa.ChunkedArray, words: Sequence[str]) -> Ints:
     plain = column.cast(pa.string())
     return np.asarray(pc.fill_null(pc.index_in(plain, value_set=pa.array(words, pa.string())), -1)).astype(np.int64)
-
-
-def _asked_forms(bank: QuestionBank, forms: Collection[str]) -> list[int]:
-    """Places of the forms that were asked about among the bank's; all where there is no answer at all."""
-    return [place for place, word in enumerate(bank.form.words) if word in forms or not forms]
 
 
 def _values(answers: pa.Table, bank: QuestionBank, question: Ints, place: Ints) -> tuple[Floats, Floats, Floats, Floats, Ints]:

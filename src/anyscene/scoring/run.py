@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,14 +24,13 @@ from anyscene.scoring.tally import (
     MEDIA_STATUSES,
     NOISY,
     SIDES,
-    Basis,
     Key,
     Tally,
     in_order,
     tally_rows,
 )
 
-__all__ = ["Scores", "plain", "rows_table", "score_run", "summary_of", "tally_part"]
+__all__ = ["Scores", "as_strings", "rows_table", "score_run", "summary_of", "tally_part"]
 
 WIDTHS = (0.01, 0.02, 0.05)
 LABEL_SOURCES = ("labels", "truth")
@@ -63,7 +62,7 @@ class Scores:
 
     def rows_table(self) -> pa.Table:
         """A row for each question about each media: what ``scores.parquet`` holds."""
-        return plain(rows_table(self.rows, pa.array(self.record_ids, pa.string()), self.truth))
+        return as_strings(rows_table(self.rows, pa.array(self.record_ids, pa.string()), self.truth))
 
 
 def score_run(
@@ -106,7 +105,6 @@ def score_run(
         RecordError: a table is not what it should be.
         SpecError: an argument is not possible.
     """
-    _check(labels_source, level)
     rows = score_rows(records, media, answers, relation_types=relation_types, object_classes=object_classes, forms=forms)
     samples = samples if samples is not None else int(rows.sample.max(initial=-1)) + 1
     tally, by_media, by_scene, truth = tally_part(rows, labels, samples=samples, unit=units_of(rows.scenes, seed), units=UNITS)
@@ -117,13 +115,20 @@ def score_run(
 
 
 def tally_part(
-    rows: Rows, labels: pa.Table | None, *, samples: int, unit: Ints | None, units: int, basis: Basis | None = None
+    rows: Rows,
+    labels: pa.Table | None,
+    *,
+    samples: int,
+    unit: Ints | None,
+    units: int,
+    forms: Collection[str] | None = None,
+    labelled: bool | None = None,
 ) -> tuple[Tally, Mapping[str, Floats], Mapping[str, Floats], Floats]:
     """(sums, scores by media, scores by scene, true answers) of some rows; arguments as `tally_rows` and `truth_of_rows`."""
     by_media = media_scores(rows)
     by_scene = {name: scene_means(rows, values) for name, values in by_media.items()}
     truth = truth_of_rows(rows, labels)
-    tally = tally_rows(rows, by_media, by_scene, truth, samples=samples, unit=unit, units=units, basis=basis)
+    tally = tally_rows(rows, by_media, by_scene, truth, samples=samples, unit=unit, units=units, forms=forms, labelled=labelled)
     return tally, by_media, by_scene, truth
 
 
@@ -143,7 +148,10 @@ def summary_of(
     Raises:
         SpecError: an argument is not possible.
     """
-    _check(labels_source, level)
+    if labels_source not in LABEL_SOURCES:
+        raise SpecError(f"labels from {labels_source!r}: it must be one of {', '.join(LABEL_SOURCES)}")
+    if not 0 < level < 1:
+        raise SpecError(f"intervals of level {level:g}: it must be between 0 and 1")
     groups = {dimension: in_order(dimension, (n for d, n in tally.questions if d == dimension), tally.words) for dimension in DIMENSIONS}
     qualities = [kind for kind in tally.words["kind"] if ("quality", kind, "sensitivity") in tally.means]
     wanted: dict[Key, Terms] = {("scores", name): [(1.0, tally.means["scores", name])] for name in MEDIA_SCORES}
@@ -196,7 +204,7 @@ def summary_of(
 
 
 def rows_table(rows: Rows, record_ids: pa.Array, truth: Floats) -> pa.Table:
-    """A row for each question about each media: what ``scores.parquet`` holds once `plain` has made strings of its words.
+    """A row for each question about each media: what ``scores.parquet`` holds once `as_strings` has been over it.
 
     Args:
         rows: of these records.
@@ -231,16 +239,9 @@ def rows_table(rows: Rows, record_ids: pa.Array, truth: Floats) -> pa.Table:
     )
 
 
-def plain(table: pa.Table) -> pa.Table:
+def as_strings(table: pa.Table) -> pa.Table:
     """The table with strings where it has dictionaries of them."""
     return table.cast(pa.schema([(one.name, pa.string() if pa.types.is_dictionary(one.type) else one.type) for one in table.schema]))
-
-
-def _check(labels_source: str, level: float) -> None:
-    if labels_source not in LABEL_SOURCES:
-        raise SpecError(f"labels from {labels_source!r}: it must be one of {', '.join(LABEL_SOURCES)}")
-    if not 0 < level < 1:
-        raise SpecError(f"intervals of level {level:g}: it must be between 0 and 1")
 
 
 def _corrected(tally: Tally, level: float, seed: int, resamples: int) -> dict[str, Any]:

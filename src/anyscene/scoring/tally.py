@@ -7,14 +7,14 @@ the whole run (`Basis`); whoever adds up parts sees in the sum whether they were
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from anyscene.scoring.calibration import guessed_means, reliability_sums, said_means
 from anyscene.scoring.question_bank import Bools, Codes, Floats, Ints, QuestionBank
-from anyscene.scoring.rows import ANSWERED, FAILED, MISSING, ROW_STATUSES, Rows
+from anyscene.scoring.rows import ANSWERED, FAILED, MISSING, ROW_STATUSES, Rows, places_of
 from anyscene.scoring.statistics import Mean
 
 __all__ = [
@@ -83,7 +83,7 @@ class Tally:
         labels: true answers to rows.
         mass: ``(3,)`` of label mass: how many answers have one, their sum, and how many are low.
         headline: ``(scenes,)`` the score that is shown first.
-        by_media: for each of ``NOISY`` ``(media,)``; empty where no scene has several.
+        by_media: ``(media,)`` for each of ``NOISY``.
         owner: ``(2, media)`` scene and sample of these.
         answered: forms of which there are answers.
         asked: whether a row asks by a yes/no question for what should be there.
@@ -120,7 +120,8 @@ def tally_rows(
     samples: int,
     unit: Ints | None,
     units: int,
-    basis: Basis | None = None,
+    forms: Collection[str] | None = None,
+    labelled: bool | None = None,
 ) -> Tally:
     """The sums over the scenes of some rows.
 
@@ -132,27 +133,27 @@ def tally_rows(
         samples: media expected for each scene.
         unit: ``(scenes,)`` the unit that each scene is resampled with (`units_of`); None where each is one, and there are no others.
         units: how many units there are.
-        basis: of the whole run; by default what these scenes tell.
+        forms: of questions that were asked in the whole run, all if there are none; by default those that have rows here.
+        labelled: whether there are true answers in the whole run; by default whether there are here.
     """
-    labelled = basis.labelled if basis else bool((~np.isnan(truth)).any())
-    means = dict(_means(rows, by_scene, truth, labelled))
+    labels = int((~np.isnan(truth)).sum())
     groups = groups_of(rows.bank, rows.question, rows.complexity[rows.row_scene])
+    means = dict(_means(rows, groups, by_scene, truth, bool(labels) if labelled is None else labelled))
     known = rows.label_mass[~np.isnan(rows.label_mass) & (rows.status == ANSWERED)]
-    noisy = samples > 1
     return Tally(
         scenes=rows.scenes,
         media=np.array([rows.media_status.count(name) for name in MEDIA_STATUSES]),
         statuses=np.bincount(rows.status, minlength=len(ROW_STATUSES)),
-        expected=_expected(rows, samples, basis),
+        expected=_expected(rows, samples, forms),
         means=means if unit is None else {key: mean.grouped(unit, units) for key, mean in means.items()},
         questions={key: int(mask.sum()) for key, mask in groups.items()},
         words={"kind": rows.bank.kind.words, "form": rows.bank.form.words},
         bins=reliability_sums(rows.p_yes, truth),
-        labels=int((~np.isnan(truth)).sum()),
+        labels=labels,
         mass=np.array([len(known), known.sum(), (known < LOW_MASS).sum()]),
         headline=by_scene[HEADLINE],
-        by_media={name: by_media[name] if noisy else np.zeros(0) for name in NOISY},
-        owner=np.stack([rows.scene, rows.sample]) if noisy else np.zeros((2, 0), dtype=np.int64),
+        by_media={name: by_media[name] for name in NOISY},
+        owner=np.stack([rows.scene, rows.sample]),
         answered=rows.answered,
         asked=bool((rows.yes_no & rows.gold_yes & ~rows.is_foil).any()),
     )
@@ -229,11 +230,13 @@ def shown_rows(rows: Rows, dimension: str) -> Bools:
     return rows.faithful
 
 
-def _means(rows: Rows, by_scene: Mapping[str, Floats], truth: Floats, labelled: bool) -> Iterator[tuple[Key, Mean]]:
+def _means(
+    rows: Rows, groups: Mapping[tuple[str, str], Bools], by_scene: Mapping[str, Floats], truth: Floats, labelled: bool
+) -> Iterator[tuple[Key, Mean]]:
     for name, values in by_scene.items():
         yield ("scores", name), Mean.of(values)
     yield from _balanced(("scores",), rows, np.arange(len(rows)))
-    for (dimension, name), mask in groups_of(rows.bank, rows.question, rows.complexity[rows.row_scene]).items():
+    for (dimension, name), mask in groups.items():
         own = np.flatnonzero(mask)
         shown = own[shown_rows(rows, dimension)[own]]
         for score, values in (("soft", rows.value), ("strict", rows.credit)):
@@ -281,11 +284,11 @@ def _corrected(rows: Rows, truth: Floats) -> Iterator[tuple[Key, Mean]]:
             yield ("corrected", rows.bank.kind.words[code], which), mean
 
 
-def _expected(rows: Rows, samples: int, basis: Basis | None) -> int:
+def _expected(rows: Rows, samples: int, forms: Collection[str] | None) -> int:
     """How many rows there would be had every scene as many media as expected, and all been made."""
     form = rows.bank.form
-    if basis:
-        kept = np.isin(form.index, [place for place, name in enumerate(form.words) if not basis.forms or name in basis.forms])
+    if forms is not None:
+        kept = np.isin(form.index, places_of(form, forms))
     else:
         kept = np.isin(form.index, np.unique(form.index[rows.question])) if len(rows) else np.ones(len(form.index), dtype=np.bool_)
     of_scene = np.bincount(rows.bank.record[kept], minlength=rows.scenes)
